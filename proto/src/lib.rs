@@ -1,0 +1,9 @@
+//! The pure core of Digue.
+//!
+//! It decides and does nothing: no input or output, no clock, no randomness, no threads. The time,
+//! entropy and observations are arguments; what to do comes back as data. The agent and the controller
+//! are shells around it, and the same code runs in tests, the simulator and the fuzzer.
+
+pub mod id;
+pub mod limits;
+pub mod policy;
