@@ -4,6 +4,20 @@
 //! entropy and observations are arguments; what to do comes back as data. The agent and the controller
 //! are shells around it, and the same code runs in tests, the simulator and the fuzzer.
 
+pub mod enrol;
+pub mod envelope;
+pub mod fleet;
+pub mod frame;
 pub mod id;
+pub mod key;
 pub mod limits;
+pub mod merkle;
+pub mod order;
 pub mod policy;
+pub mod report;
+pub mod sign;
+pub mod statement;
+pub mod strict;
+pub mod trust;
+pub mod trust_chain;
+pub mod verify;

@@ -2,10 +2,13 @@
 //!
 //! Every value is a hard limit: input beyond it is refused, never truncated.
 
-/// Largest signed payload, in bytes (3.6.2 step 1 of the trust design).
+/// Largest signed payload, in bytes (3.6.2 step 1 of the trust design); inventories excepted.
 pub const MAX_PAYLOAD: usize = 256 * 1024;
-/// Largest envelope as JSON, in bytes: a payload in base64 plus sixteen signatures.
-pub const MAX_ENVELOPE: usize = 512 * 1024;
+/// Largest payload of an inventory, in bytes: [`MAX_HOSTS`] servers with their labels. Agents never
+/// receive one.
+pub const MAX_INVENTORY: usize = 8 * 1024 * 1024;
+/// Largest envelope as JSON, in bytes: an inventory in base64 plus sixteen signatures.
+pub const MAX_ENVELOPE: usize = 12 * 1024 * 1024;
 /// Largest frame on the wire, in bytes, once the peer is authorised.
 pub const MAX_FRAME: usize = 1024 * 1024;
 /// Largest frame from a peer whose key is not (yet) in the inventory, in bytes.
