@@ -4,6 +4,7 @@
 //! entropy and observations are arguments; what to do comes back as data. The agent and the controller
 //! are shells around it, and the same code runs in tests, the simulator and the fuzzer.
 
+pub mod bundle;
 pub mod enrol;
 pub mod envelope;
 pub mod fleet;
