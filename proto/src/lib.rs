@@ -9,6 +9,7 @@ pub mod enrol;
 pub mod envelope;
 pub mod fleet;
 pub mod frame;
+pub mod host;
 pub mod id;
 pub mod key;
 pub mod limits;
