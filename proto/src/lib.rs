@@ -17,6 +17,7 @@ pub mod merkle;
 pub mod order;
 pub mod policy;
 pub mod report;
+pub mod rules;
 pub mod sign;
 pub mod statement;
 pub mod strict;

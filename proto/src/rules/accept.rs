@@ -196,7 +196,11 @@ impl<'a> Maker<'a> {
                 if side == Side::In {
                     steps.push(no_opening(view, version));
                 }
-                rules.push(rule("controller", view.protocol(version, TCP), steps.into_iter().chain(accept())));
+                rules.push(rule(
+                    "controller",
+                    view.protocol(version, TCP),
+                    steps.into_iter().chain(accept()),
+                ));
             }
         }
         rules
@@ -292,7 +296,11 @@ impl<'a> Maker<'a> {
                     tail.push(Expr::equals(view.transport(version, 1, 1), [4]));
                 }
                 tail.extend(quoted);
-                rules.push(rule("path mtu", view.protocol(version, protocol), tail.into_iter().chain(accept())));
+                rules.push(rule(
+                    "path mtu",
+                    view.protocol(version, protocol),
+                    tail.into_iter().chain(accept()),
+                ));
             }
         }
         rules
@@ -316,7 +324,9 @@ impl<'a> Maker<'a> {
             for (from, to) in from.iter().flat_map(|f| to.iter().map(move |t| (f.clone(), t.clone()))) {
                 rules.push(rule("internal", view.version(version), [from, to].into_iter().chain(accept())));
             }
-            for (guest, end) in from.iter().map(|f| (f, End::Destination)).chain(to.iter().map(|t| (t, End::Source))) {
+            for (guest, end) in
+                from.iter().map(|f| (f, End::Destination)).chain(to.iter().map(|t| (t, End::Source)))
+            {
                 let (address, port) = (view.address(version, end), view.port(version, end));
                 for steps in self.controllers(version, address, port) {
                     let tail = [guest.clone()].into_iter().chain(steps).chain(accept());

@@ -10,7 +10,8 @@ use super::field::{Base, Field};
 use super::names::{Role, TableNames};
 use super::ranges::intervals;
 use super::ruleset::{
-    ARMED, Chain, ChainKind, Element, Expr, Family, Hook, HookPoint, RejectWith, Rule, RuleSet, Set, Table, Verdict,
+    ARMED, Chain, ChainKind, Element, Expr, Family, Hook, HookPoint, RejectWith, Rule, RuleSet, Set, Table,
+    Verdict,
 };
 use super::view::{End, TCP, Version, View};
 use crate::policy::{BlockList, OnLostManagement, Policy};
@@ -36,6 +37,7 @@ pub fn compile(policy: &Policy, blocked: &BlockList, facts: &HostFacts, names: &
     if !policy.contains() && blocked.networks.is_empty() {
         return RuleSet::empty();
     }
+    let facts = &facts.sorted();
     let maker = Maker::new(policy, blocked, facts, timer(policy).is_some());
     let default = if policy.contains() { Verdict::Drop } else { Verdict::Accept };
     let build = Build { maker, default, facts };
@@ -51,7 +53,7 @@ pub fn compile(policy: &Policy, blocked: &BlockList, facts: &HostFacts, names: &
 }
 
 /// The fallback if the kernel refuses the rules of [`compile`]: three chains, no set but the timer's, no
-/// chain on any card (trap 15). It cuts what the full profile cuts on IP traffic, and may be stricter.
+/// chain on any card (trap 15). It cuts what the full profile cuts on IP traffic, and guests besides.
 pub fn minimal(policy: &Policy, blocked: &BlockList, names: &TableNames) -> RuleSet {
     if !policy.contains() && blocked.networks.is_empty() {
         return RuleSet::empty();
@@ -92,11 +94,19 @@ impl Build<'_> {
         output.append(&mut refuse);
         let mut input = vec![loopback(Field::Iif)];
         input.extend(maker.open(view, Side::In));
-        let forward = maker.guests(view);
+        // Without sets this would be a rule for every pair of internal networks.
+        let forward = if maker.with_sets { maker.guests(view) } else { Vec::new() };
         let to = &[End::Destination];
         vec![
             self.chain("output", HookPoint::Output, 0, maker.blocked(view, to, true), output, false),
-            self.chain("postrouting", HookPoint::Postrouting, 300, maker.blocked(view, to, false), postrouting, true),
+            self.chain(
+                "postrouting",
+                HookPoint::Postrouting,
+                300,
+                maker.blocked(view, to, false),
+                postrouting,
+                true,
+            ),
             self.chain("input", HookPoint::Input, 0, maker.blocked(view, &[End::Source], false), input, true),
             self.chain("forward", HookPoint::Forward, 0, maker.blocked(view, &both, false), forward, true),
         ]
@@ -191,7 +201,8 @@ impl Build<'_> {
                 rules.push(rule("dropped", Vec::new(), [Expr::Counter, Expr::Verdict(Verdict::Drop)]));
             }
         }
-        let hook = Hook { kind: ChainKind::Filter, point, priority, policy: self.default, devices: Vec::new() };
+        let hook =
+            Hook { kind: ChainKind::Filter, point, priority, policy: self.default, devices: Vec::new() };
         Chain { name: name.to_owned(), hook: Some(hook), rules }
     }
 

@@ -78,6 +78,19 @@ impl HostFacts {
         Self { cards: Vec::new(), next_hops: Vec::new(), dhcp_servers: Vec::new(), support: Support::FULL }
     }
 
+    /// The same with every list sorted and without repetition.
+    #[must_use]
+    pub fn sorted(&self) -> Self {
+        let mut facts = self.clone();
+        facts.cards.sort_unstable();
+        facts.cards.dedup();
+        facts.next_hops.sort_unstable();
+        facts.next_hops.dedup();
+        facts.dhcp_servers.sort_unstable();
+        facts.dhcp_servers.dedup();
+        facts
+    }
+
     /// The cards by which frames leave the host.
     pub fn external(&self) -> impl Iterator<Item = &Card> {
         self.cards.iter().filter(|card| card.external)

@@ -86,6 +86,10 @@ fn network(offset: u16, len: u8) -> Option<&'static str> {
         (20, 2) => "ip sport",
         (22, 2) => "ip dport",
         (33, 1) => "ip tcp flags",
+        (20, 1) => "icmp type",
+        (21, 1) => "icmp code",
+        (44, 4) => "quoted ip daddr",
+        (50, 2) => "quoted ip dport",
         (6, 1) => "ip6 nexthdr",
         (7, 1) => "ip6 hoplimit",
         (8, 16) => "ip6 saddr",
@@ -94,6 +98,8 @@ fn network(offset: u16, len: u8) -> Option<&'static str> {
         (40, 2) => "ip6 sport",
         (42, 2) => "ip6 dport",
         (53, 1) => "ip6 tcp flags",
+        (72, 16) => "quoted ip6 daddr",
+        (90, 2) => "quoted ip6 dport",
         _ => return None,
     })
 }

@@ -33,5 +33,6 @@ pub use flow::{Flow, allows};
 pub use names::{Role, TableNames};
 pub use observed::{CounterReading, ForeignTable, ObservedNet, ObservedTable, Owner, Timer};
 pub use ruleset::{
-    Chain, ChainKind, Element, Expr, Family, Hook, HookPoint, Op, RejectWith, Rule, RuleSet, Set, Table, Verdict,
+    Chain, ChainKind, Element, Expr, Family, Hook, HookPoint, Op, RejectWith, Rule, RuleSet, Set, Table,
+    Verdict,
 };

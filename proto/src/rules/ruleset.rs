@@ -313,8 +313,9 @@ impl RuleSet {
         self
     }
 
-    /// What is compared and hashed: names replaced by roles, comments dropped, everything whose order
-    /// means nothing sorted.
+    /// What is hashed, and compared rule by rule: names replaced by roles, comments and the owner flag (not
+    /// every kernel has it; [`super::diff`] looks at it on its own) dropped, everything whose order means
+    /// nothing sorted.
     #[must_use]
     pub fn normal(&self) -> Self {
         let mut normal = self.clone();
@@ -322,6 +323,7 @@ impl RuleSet {
             if let Some(role) = table.role() {
                 table.name = role.as_str().to_owned();
             }
+            table.owner = false;
             for rule in table.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
                 rule.comment.clear();
             }
@@ -330,8 +332,12 @@ impl RuleSet {
     }
 
     /// SHA-256 of the normal form: the same rules have the same digest at every load.
+    ///
+    /// # Panics
+    /// Never: the types hold no map, which is all that could fail to serialise.
     pub fn digest(&self) -> Digest {
-        Digest::of(format!("{:?}", self.normal()).as_bytes())
+        let bytes = serde_json::to_vec(&self.normal());
+        Digest::of(&bytes.expect("lists, numbers and texts serialise"))
     }
 
     pub(super) fn sorted(mut self) -> Self {
