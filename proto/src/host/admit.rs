@@ -298,9 +298,10 @@ impl Admission<'_> {
 
     fn keeps_own_controller(&self, policy: &Policy) -> Result<(), Refusal> {
         let reachable = policy.profile != Profile::Dark
-            && self.controllers.iter().any(|own| {
-                policy.controllers.contains(own) && !self.state.blocked.covers(own.ip())
-            });
+            && self
+                .controllers
+                .iter()
+                .any(|own| policy.controllers.contains(own) && !self.state.blocked.covers(own.ip()));
         if reachable { Ok(()) } else { Err(Refusal::SelfCut) }
     }
 

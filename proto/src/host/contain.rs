@@ -68,7 +68,7 @@ impl Host {
             self.receipt(entry.order, id, Outcome::Applied {}, entry.remarks.clone(), now);
         }
         self.state.journal = entries;
-        effects.push(self.persist());
+        self.persist();
         self.send_from(self.sent_through, effects);
         self.prove(now, effects);
     }
@@ -85,7 +85,7 @@ impl Host {
             }
             self.apply_failed = true;
             self.report(now);
-            effects.push(self.persist());
+            self.persist();
             self.send_from(self.sent_through, effects);
         }
     }
@@ -121,7 +121,7 @@ impl Host {
         let changed = before != (kind(&self.proofs.probes), kind(&self.proofs.management));
         if verified || changed {
             self.report(now);
-            effects.push(self.persist());
+            self.persist();
             self.send_from(self.sent_through, effects);
         }
     }
@@ -134,7 +134,7 @@ impl Host {
         if holds {
             if changed && self.apply_due_ms.is_none() {
                 self.report(now);
-                effects.push(self.persist());
+                self.persist();
                 self.send_from(self.sent_through, effects);
             }
             return true;
@@ -145,7 +145,7 @@ impl Host {
             effects.push(note("rules_drifted", detail));
             // The report that the rules did not hold is written before they are repaired.
             self.report(now);
-            effects.push(self.persist());
+            self.persist();
             self.apply(now, effects);
             self.send_from(self.sent_through, effects);
         }
@@ -159,7 +159,7 @@ impl Host {
             self.challenge = Nonce::from_bytes(now.entropy);
             self.challenge_since_ms = boottime;
             self.report(now);
-            effects.push(self.persist());
+            self.persist();
             self.send_from(self.sent_through, effects);
         }
         let time = self.believed_time(now);
@@ -167,7 +167,7 @@ impl Host {
         if self.state.policy.exceptions.iter().any(expired) {
             self.state.policy.exceptions.retain(|e| !expired(e));
             effects.push(note("exception_expired", "an exception reached its end date"));
-            effects.push(self.persist());
+            self.persist();
             self.apply(now, effects);
         } else if self.apply_due_ms.is_some_and(|due| due <= boottime) {
             self.apply(now, effects);
@@ -205,7 +205,7 @@ impl Host {
         self.rearmed_at_ms = boottime;
         rollback.deadline_ms = boottime.saturating_add(u64::from(rollback.seconds) * 1_000);
         let seconds = rollback.seconds;
-        effects.push(self.persist());
+        self.persist();
         effects.push(Effect::RearmRollback { seconds });
     }
 
@@ -224,7 +224,7 @@ impl Host {
         self.state.raise_alarm("reopened_by_timer", detail, now.wall());
         effects.push(note("reopened_by_timer", detail));
         self.report(now);
-        effects.push(self.persist());
+        self.persist();
         self.apply(now, effects);
         self.send_from(self.sent_through, effects);
     }

@@ -54,10 +54,13 @@ pub enum Input {
 /// What an executor must do, in the order given, before it handles the next input.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Write the state to disk and sync it. If that fails, none of the effects after it may be carried
-    /// out (invariant 7).
+    /// Write the state to disk and sync it. At most one a call, before everything but trust roots. If it
+    /// fails, none of the effects after it may be carried out (invariant 7), and none was before it: put
+    /// back the `Host` from before the call and give the input again.
     Persist(Box<HostState>),
-    /// Write a trust root to disk and sync it; it follows those already there.
+    /// Write a trust root to disk and sync it; it follows those already there. Comes before everything
+    /// else; writing one that is there already is no error. If it fails, the same holds as for
+    /// [`Effect::Persist`].
     PersistRoot(Box<Envelope>),
     /// Make the kernel's rules those of this policy, then read them back.
     Apply(Box<Apply>),
@@ -80,6 +83,31 @@ pub enum Effect {
         /// In words.
         detail: String,
     },
+}
+
+/// Puts the effects of one call in the order in which they are safe: what must be on disk, then what the
+/// log should know, then the kernel, then what the controller hears. The cut comes before the signing of
+/// its acknowledgement, which would delay it.
+pub(super) fn in_order(effects: Vec<Effect>, persist: Option<Effect>) -> Vec<Effect> {
+    let (mut roots, mut notes, mut sends) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut apply, mut read_back, mut rearm, mut prove) = (None, None, None, None);
+    for effect in effects {
+        match effect {
+            Effect::Persist(_) => {}
+            Effect::PersistRoot(_) => roots.push(effect),
+            Effect::Note { .. } => notes.push(effect),
+            // Of several only the last still asks for what is wanted.
+            Effect::Apply(_) => apply = Some(effect),
+            Effect::ReadBack => read_back = Some(effect),
+            Effect::RearmRollback { .. } => rearm = Some(effect),
+            Effect::Prove(_) => prove = Some(effect),
+            Effect::Send(_) => sends.push(effect),
+        }
+    }
+    // An application starts the kernel's timer itself.
+    let rearm = rearm.filter(|_| apply.is_none());
+    let kernel = apply.into_iter().chain(read_back).chain(rearm);
+    roots.into_iter().chain(persist).chain(notes).chain(kernel).chain(sends).chain(prove).collect()
 }
 
 /// A containment to carry out.

@@ -7,6 +7,7 @@
 mod admit;
 mod chain;
 mod contain;
+mod deliver;
 mod effect;
 mod roots;
 mod state;
@@ -23,9 +24,8 @@ pub use state::{HostState, Journal, Loaded, Remembered, Rollback, Stage, StreamS
 use crate::frame::Delivery;
 use crate::id::{Challenge, HostId, Nonce, UnixMillis};
 use crate::key::{Fingerprint, PublicKey};
-use crate::order::{Action, Stream};
 use crate::policy::Policy;
-use crate::report::{Level, Links, Outcome, Proofs};
+use crate::report::{Level, Links, Proofs};
 use crate::trust_chain::Trust;
 
 /// What the agent knows about its host before the first order.
@@ -47,12 +47,8 @@ pub struct Identity {
     pub built_at_ms: UnixMillis,
 }
 
-/// Refusals that are written down in a minute; the others are counted.
-const REFUSALS_PER_MINUTE: u32 = 30;
 /// After this much boot time the challenge changes, so that a withheld release dies (3.6.3).
 const CHALLENGE_LIFE_MS: u64 = 24 * 3_600_000;
-/// Orders kept while a newer trust root is on its way.
-const MAX_PARKED: usize = 8;
 
 /// A host, as far as deciding goes.
 #[derive(Debug, Clone)]
@@ -79,6 +75,8 @@ pub struct Host {
     rearmed_at_ms: u64,
     refusals: (u64, u32),
     parked: Vec<Delivery>,
+    /// Something changed that must be on disk before anything else of this call is done.
+    dirty: bool,
 }
 
 impl Host {
@@ -114,6 +112,7 @@ impl Host {
             rearmed_at_ms: 0,
             refusals: (now.clocks.boottime_ms, 0),
             parked: Vec::new(),
+            dirty: false,
         };
         let mut effects = Vec::new();
         if let Some(why) = unreadable {
@@ -139,12 +138,16 @@ impl Host {
         } else {
             effects.push(Effect::ReadBack);
             host.report(now);
-            effects.insert(0, Effect::Persist(Box::new(host.state.clone())));
+            host.persist();
         }
+        let effects = host.in_order(effects);
         (host, effects)
     }
 
     /// Takes one input and returns what to do about it.
+    ///
+    /// What must be on disk comes first, so that a write that fails leaves nothing half done: the shell
+    /// then puts back the `Host` that it had before this call and gives the input again later.
     pub fn handle(&mut self, input: Input, now: &Now) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
@@ -183,7 +186,7 @@ impl Host {
                 self.state.outbox.retain(|d| d.digest() != digest);
                 if self.state.outbox.len() != before {
                     self.management_seen(now, &mut effects);
-                    effects.push(self.persist());
+                    self.persist();
                 }
             }
             Input::HeartbeatDue(observed) => {
@@ -192,125 +195,7 @@ impl Host {
             }
             Input::Tick => self.tick(now, &mut effects),
         }
-        effects
-    }
-
-    fn deliver(&mut self, delivery: Delivery, now: &Now, effects: &mut Vec<Effect>) {
-        let digest = delivery.order.digest();
-        if let Some(known) = self.state.remembered.iter().find(|r| r.order == digest) {
-            // C1: the same answer again, and nothing done twice.
-            effects.push(Effect::Send(known.receipt.clone()));
-            return;
-        }
-        let admitted = self.admission(now).admit(&delivery);
-        match admitted {
-            Ok(admitted) => self.accept(admitted, now, effects),
-            Err((Refusal::Verify(crate::verify::VerifyError::NewerRoot { .. }), _))
-                if self.parked.len() < MAX_PARKED =>
-            {
-                effects.push(note("order_parked", format!("order {} awaits a newer root", digest.short())));
-                self.parked.push(delivery);
-            }
-            Err((refusal, order_id)) => {
-                let detail = refusal.to_string();
-                effects.push(note("order_refused", format!("{}: {detail}", refusal.code())));
-                if !self.may_write_refusal(now) {
-                    return;
-                }
-                let outcome = Outcome::Refused { code: refusal.code().to_owned(), detail };
-                self.receipt(digest, order_id, outcome, Vec::new(), now);
-                effects.push(self.persist());
-                self.send_from(self.sent_through, effects);
-            }
-        }
-    }
-
-    fn admission<'a>(&'a self, now: &'a Now) -> admit::Admission<'a> {
-        admit::Admission {
-            host_id: &self.identity.host_id,
-            fingerprint: &self.fingerprint,
-            controllers: &self.identity.controllers,
-            trust: &self.trust,
-            state: &self.state,
-            challenge: self.challenge,
-            boot_id: &now.clocks.boot_id,
-            now: self.believed_time(now),
-        }
-    }
-
-    /// Step 14 to 16: number, journal and policy in one durable write, then act.
-    fn accept(&mut self, admitted: admit::Admitted, now: &Now, effects: &mut Vec<Effect>) {
-        let (order, digest) = (admitted.order.value(), admitted.order.digest());
-        let head = crate::order::Head {
-            stream: order.stream,
-            gen_epoch: order.gen_epoch,
-            generation: order.generation,
-        };
-        self.state.set_stream(StreamState { head, order: digest, order_id: order.order_id });
-        self.state.time_floor_ms = self.state.time_floor_ms.max(order.issued_at_ms);
-        if order.action.class() == crate::trust::Class::Release {
-            self.challenge = Nonce::from_bytes(now.entropy); // spent (C4)
-            self.challenge_since_ms = now.clocks.boottime_ms;
-        }
-        let mut releasing = false;
-        match &order.action {
-            Action::Contain { policy, .. } | Action::Adjust { policy } => {
-                self.state.policy = policy.clone();
-                self.state.net_order = Some(order.order_id);
-            }
-            Action::Release { .. } => {
-                releasing = true;
-                self.state.policy = Policy::open();
-                self.state.net_order = Some(order.order_id);
-            }
-            Action::Block { blocked } | Action::Unblock { blocked } => self.state.blocked = blocked.clone(),
-            Action::Report {} => {
-                let outcome = Outcome::Verified {};
-                self.receipt(digest, Some(order.order_id), outcome, admitted.remarks, now);
-                self.report(now);
-                effects.push(self.persist());
-                self.send_from(self.sent_through, effects);
-                return;
-            }
-        }
-        if order.stream == Stream::Net {
-            self.state.rollback = None;
-        }
-        self.state.journal.retain(|j| j.stream != order.stream);
-        self.state.journal.push(Journal {
-            stream: order.stream,
-            order: digest,
-            order_id: order.order_id,
-            stage: Stage::Applying,
-            releasing,
-            remarks: admitted.remarks.clone(),
-        });
-        self.apply_failed = false;
-        self.receipt(digest, Some(order.order_id), Outcome::Acknowledged {}, admitted.remarks, now);
-        let detail = format!("order {} ({}) accepted", order.order_id.short(), digest.short());
-        effects.push(self.persist());
-        effects.push(note("order_accepted", detail));
-        let send_at = effects.len();
-        self.apply(now, effects);
-        // The acknowledgement leaves once the cut stands: signing it first would delay the cut.
-        let mut sends = Vec::new();
-        self.send_from(self.sent_through, &mut sends);
-        let after_apply = effects.len().max(send_at);
-        effects.splice(after_apply..after_apply, sends);
-    }
-
-    fn may_write_refusal(&mut self, now: &Now) -> bool {
-        let minute = now.clocks.boottime_ms / 60_000;
-        if self.refusals.0 != minute {
-            self.refusals = (minute, 0);
-        }
-        self.refusals.1 = self.refusals.1.saturating_add(1);
-        if self.refusals.1 > REFUSALS_PER_MINUTE || self.state.outbox.len() >= state::MAX_OUTBOX {
-            let detail = format!("more than {REFUSALS_PER_MINUTE} refused orders in a minute, or a full outbox");
-            self.state.raise_alarm("refusals_suppressed", &detail, now.wall());
-            return false;
-        }
-        true
+        self.in_order(effects)
     }
 
     fn believed_time(&self, now: &Now) -> UnixMillis {
@@ -353,8 +238,14 @@ impl Host {
         &self.observed
     }
 
-    fn persist(&self) -> Effect {
-        Effect::Persist(Box::new(self.state.clone()))
+    /// Asks for the state to be written before anything else of this call is done.
+    const fn persist(&mut self) {
+        self.dirty = true;
+    }
+
+    fn in_order(&mut self, effects: Vec<Effect>) -> Vec<Effect> {
+        let dirty = std::mem::take(&mut self.dirty);
+        effect::in_order(effects, dirty.then(|| Effect::Persist(Box::new(self.state.clone()))))
     }
 }
 

@@ -34,7 +34,7 @@ impl Host {
         }
         effects.push(note("root_accepted", format!("trust root {} is in force", self.trust.version())));
         self.report(now);
-        effects.push(self.persist());
+        self.persist();
         self.send_from(self.sent_through, effects);
         for delivery in std::mem::take(&mut self.parked) {
             self.deliver(delivery, now, effects);
