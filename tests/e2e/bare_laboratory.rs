@@ -28,6 +28,8 @@ fn options(folder: &tempfile::TempDir, hosts: u16) -> LabOptions {
         second_controller: false,
         attached: true,
         programs: PathBuf::new(),
+        config_dir: folder.path().join("config"),
+        context: "lab".into(),
     }
 }
 

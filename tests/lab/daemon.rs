@@ -18,8 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
 use crate::control::{Answer, IncidentStatus, LINE_MAX_BYTES, Request, Response, Status};
+use crate::fleet;
 use crate::incident::{IncidentKind, IncidentOptions};
-use crate::machines::{Process, RunningGuest, RunningMachine, log_to, own_program};
+use crate::machines::{Launch, Process, RunningGuest, RunningMachine, log_to, own_program};
 use crate::namespace::{cover_file, network_namespace, private_mounts, send_with_descriptor};
 use crate::network::{GuestKind, Switch, connect_outside};
 use crate::options::{Event, LabOptions};
@@ -140,7 +141,7 @@ impl Daemon {
         }
         let since_ms = now_ms();
         let (guests, incidents) = (Vec::new(), Vec::new());
-        let daemon =
+        let mut daemon =
             Self { options, place, machines, user_namespace, guests, incidents, since_ms, _switch: switch };
         let outside = [ATTACKER, OUTSIDE_SERVICE, OUTSIDE_DNS];
         let (border, internet) = (daemon.machine("border")?, daemon.machine("internet")?);
@@ -152,7 +153,9 @@ impl Daemon {
 
         let answering = daemon.every_service_answers()?;
         progress.step(format!("{answering} services answer, inside and outside, IPv4 and IPv6"))?;
-        ensure!(daemon.options.bare, "this version starts no Digue inside the laboratory: use --bare");
+        if !daemon.options.bare {
+            fleet::start(&mut daemon, &mut progress).await?;
+        }
         Ok(daemon)
     }
 
@@ -160,6 +163,28 @@ impl Daemon {
     pub(crate) fn machine(&self, name: &str) -> Result<&RunningMachine> {
         let found = self.machines.iter().find(|running| running.machine.name == name);
         found.with_context(|| self.unknown(name))
+    }
+
+    /// A machine by its name, to change it.
+    fn machine_mut(&mut self, name: &str) -> Result<&mut RunningMachine> {
+        let unknown = self.unknown(name);
+        self.machines.iter_mut().find(|running| running.machine.name == name).context(unknown)
+    }
+
+    /// The machines that get an agent.
+    pub(crate) fn servers(&self) -> impl Iterator<Item = &RunningMachine> {
+        self.machines.iter().filter(|running| running.machine.role == Role::Server)
+    }
+
+    /// Starts one of Digue's programs on a machine.
+    pub(crate) fn start(&mut self, machine: &str, launch: Launch) -> Result<()> {
+        let place = self.place.clone();
+        self.machine_mut(machine)?.start(launch, &place)
+    }
+
+    /// Whether a machine is on and Digue's programs on it run.
+    pub(crate) fn look_at(&mut self, machine: &str) -> Result<bool> {
+        Ok(self.machine_mut(machine)?.look())
     }
 
     fn unknown(&self, name: &str) -> String {
@@ -260,7 +285,7 @@ impl Daemon {
             Request::StopIncidents => {
                 let processes =
                     self.incidents.iter_mut().filter_map(|one| one.process.end().then_some(())).count();
-                tracing_line(&format!("{processes} incidents were ended"));
+                log_line(&format!("{processes} incidents were ended"));
                 Ok(Response::Done)
             }
             Request::Down => Ok(Response::Ended { processes: self.end().await }),
@@ -324,13 +349,9 @@ impl Daemon {
 
     /// Notices which processes have ended.
     fn look(&mut self) {
-        for running in &mut self.machines {
-            running.init.look();
-            running.service.look();
-            running.programs.iter_mut().for_each(|program| {
-                program.process.look();
-            });
-        }
+        self.machines.iter_mut().for_each(|running| {
+            running.look();
+        });
         self.incidents.iter_mut().for_each(|incident| {
             incident.process.look();
         });
@@ -354,7 +375,7 @@ impl Daemon {
                 }
             };
             if timeout(GRACE, all_ended).await.is_err() {
-                tracing_line("some programs did not end when they were asked to, and were ended");
+                log_line("some programs did not end when they were asked to, and were ended");
             }
         }
         self.programs().for_each(|process| {
@@ -374,7 +395,7 @@ impl Daemon {
 }
 
 /// A line in the laboratory's own log, which is this process's standard error.
-fn tracing_line(text: &str) {
+fn log_line(text: &str) {
     eprintln!("digue-lab: {text}");
 }
 

@@ -166,6 +166,7 @@ pub fn keep(options: &LabOptions) -> Result<()> {
     let kept = Place::resolve(Some(&options.dir)).and_then(|place| place.occupy()).and_then(|occupied| {
         let place = Place::resolve(Some(&options.dir))?;
         let status = run_inside(options, &place);
+        crate::fleet::forget(options);
         match status {
             Ok(true) => occupied.remove(),
             Ok(false) => {

@@ -8,6 +8,7 @@
 pub mod control;
 pub mod daemon;
 pub mod exec;
+mod fleet;
 pub mod incident;
 pub mod laboratory;
 mod machines;

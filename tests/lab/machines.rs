@@ -3,6 +3,7 @@
 //! Deliberately absent: supervision. A process that ends stays ended and is shown so; a test decides what
 //! happens next.
 
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd;
@@ -74,12 +75,20 @@ impl Process {
     }
 }
 
+/// How one of Digue's own programs is started.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch {
+    pub(crate) name: &'static str,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<OsString>,
+}
+
 /// One of Digue's own programs on a machine.
 #[derive(Debug)]
 pub(crate) struct Program {
-    pub(crate) name: &'static str,
+    pub(crate) launch: Launch,
     pub(crate) process: Process,
-    pub(crate) log: PathBuf,
+    log: PathBuf,
 }
 
 /// A machine that runs.
@@ -106,13 +115,40 @@ impl RunningMachine {
         Ok(Self { machine, init, service, namespaces, programs: Vec::new() })
     }
 
+    /// Starts one of Digue's programs here, its output in a log beside the machine's other files. An earlier
+    /// one of the same name must have ended.
+    ///
+    /// # Errors
+    /// It still runs, the machine is off, or the program cannot be run.
+    pub(crate) fn start(&mut self, launch: Launch, place: &Place) -> Result<()> {
+        let (name, machine) = (launch.name, &self.machine.name);
+        let runs = self.programs.iter_mut().any(|other| other.launch.name == name && other.process.look());
+        ensure!(!runs, "{name} already runs on {machine}");
+        let log = place.host(machine).join(format!("{name}.log"));
+        let mut command = Command::new(&launch.program);
+        command.args(&launch.arguments);
+        log_to(&mut command, &log)?;
+        let child =
+            self.namespaces.spawn(command).with_context(|| format!("starting {name} on {machine}"))?;
+        self.programs.retain(|other| other.launch.name != name);
+        self.programs.push(Program { launch, process: Process::new(child), log });
+        Ok(())
+    }
+
+    /// Whether the machine is on and all of Digue's programs on it run.
+    pub(crate) fn look(&mut self) -> bool {
+        let programs =
+            self.programs.iter_mut().filter_map(|program| (!program.process.look()).then_some(())).count();
+        self.init.look() & self.service.look() & (programs == 0)
+    }
+
     /// What `status` shows.
     pub(crate) fn status(&mut self) -> MachineStatus {
         let Machine { name, role, v4, v6 } = self.machine.clone();
         let programs = self.programs.iter_mut().map(|program| {
             program.process.look();
             let (state, log) = (program.process.state(), program.log.clone());
-            ProgramStatus { program: program.name.into(), state, log }
+            ProgramStatus { program: program.launch.name.into(), state, log }
         });
         let programs = programs.collect();
         MachineStatus { name, role, v4, v6, on: self.init.look() && self.service.look(), programs }

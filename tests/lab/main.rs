@@ -111,9 +111,12 @@ struct UpArgs {
     /// Only the machines and their network, without Digue.
     #[arg(long)]
     bare: bool,
-    /// With a second controller at 10.77.0.3.
+    /// With a second machine for a controller, at 10.77.0.3.
     #[arg(long)]
     second_controller: bool,
+    /// The name of the context that `digue --context NAME` uses.
+    #[arg(long, default_value = "lab", value_name = "NAME")]
+    context: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -218,6 +221,8 @@ fn up(place: &Place, args: &UpArgs) -> Result<()> {
         second_controller: args.second_controller,
         attached: !args.detach,
         programs: std::env::var_os("DIGUE_BIN_DIR").map_or(beside, PathBuf::from),
+        config_dir: config_dir()?,
+        context: args.context.clone(),
     };
     println!("Digue laboratory in {} (nothing leaves this machine)", place.root().display());
     let mut laboratory = Laboratory::up(&program, &options, |event| {
@@ -225,7 +230,12 @@ fn up(place: &Place, args: &UpArgs) -> Result<()> {
             println!("✓ {text}  {}.{} s", took_ms / 1000, took_ms % 1000 / 100);
         }
     })?;
-    println!("Try:  digue-lab exec srv-001 -- digue-lab probe tcp 198.51.100.66:443");
+    if args.bare {
+        println!("Try:  digue-lab exec srv-001 -- digue-lab probe tcp 198.51.100.66:443");
+    } else {
+        println!("Try:  digue --context {} hosts list", args.context);
+        println!("      digue-lab incident ransomware");
+    }
     if args.detach {
         println!("End:  digue-lab down");
         laboratory.detach();
@@ -245,6 +255,15 @@ fn up(place: &Place, args: &UpArgs) -> Result<()> {
     let processes = laboratory.down()?;
     println!("Ended: {processes} processes, nothing is left.");
     Ok(())
+}
+
+/// Where `digue` keeps its contexts, unless it is told otherwise.
+fn config_dir() -> Result<PathBuf> {
+    let named = std::env::var_os("DIGUE_CONFIG_DIR").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/digue"));
+    let dir =
+        named.or_else(home).context("neither DIGUE_CONFIG_DIR nor HOME says where the configuration is")?;
+    std::path::absolute(dir).context("finding the working directory")
 }
 
 fn end(place: &Place) -> Result<()> {

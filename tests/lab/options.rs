@@ -19,6 +19,10 @@ pub struct LabOptions {
     pub attached: bool,
     /// Where `digue`, `digue-agent` and `digue-controller` are.
     pub programs: PathBuf,
+    /// The operators' configuration folder, in which a context is added for as long as the laboratory runs.
+    pub config_dir: PathBuf,
+    /// The name of that context.
+    pub context: String,
 }
 
 /// What a laboratory that comes up says, as JSON lines.
