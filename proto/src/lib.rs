@@ -24,3 +24,4 @@ pub mod strict;
 pub mod trust;
 pub mod trust_chain;
 pub mod verify;
+pub mod words;

@@ -84,7 +84,7 @@ impl Fleet {
 }
 
 /// Counts hosts. Stale hosts stand in no column that would reassure.
-fn summarise(hosts: &[HostView]) -> Summary {
+pub fn summarise(hosts: &[HostView]) -> Summary {
     let count = |holds: fn(&HostView) -> bool| hosts.iter().filter(|host| holds(host)).count() as u64;
     Summary {
         expected: hosts.len() as u64,
