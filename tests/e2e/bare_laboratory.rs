@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use digue_lab::control::{Request, Response};
+use digue_lab::control::{ProgramAction, Request, Response};
 use digue_lab::incident::{Act, IncidentKind};
 use digue_lab::laboratory::Laboratory;
 use digue_lab::network::GuestKind;
@@ -259,6 +259,25 @@ fn guests_of_every_kind_reach_the_internet_and_so_does_their_host() {
     assert_eq!(run(&laboratory, "web", &["true"]).status.code(), Some(125));
 }
 
+#[test]
+fn a_machine_without_its_cable_is_out_of_reach_until_it_is_plugged_in_again() {
+    let Some((laboratory, _folder)) = laboratory(2) else { return };
+    let cable =
+        |plugged| laboratory.ask(&Request::Cable { machine: "srv-002".into(), plugged }).expect("cable");
+    let reach = |arguments: &[&str]| {
+        let targets =
+            ["tcp", "10.77.1.1:8080", "[fd77::1:1]:8080", "198.51.100.66:443", "[2001:db8:66::66]:443"];
+        probe(&laboratory, "srv-002", &[&targets, arguments].concat()).0
+    };
+    assert!(reach(&[]));
+    cable(false);
+    assert!(!reach(&["--timeout", "300"]));
+    cable(true);
+    assert!(reach(&["--within", "5000"]));
+    let none = Request::Program { machine: "srv-001".into(), action: ProgramAction::Kill };
+    assert!(laboratory.ask(&none).expect_err("bare").to_string().contains("does not run"));
+}
+
 fn lines<T: serde::de::DeserializeOwned>(file: &Path) -> Vec<T> {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
@@ -296,6 +315,19 @@ fn a_folder_holds_one_laboratory_and_two_folders_hold_two() {
     for both in [&laboratory, &second] {
         assert!(probe(both, "srv-001", &["tcp", "198.51.100.66:443"]).0);
     }
+}
+
+#[test]
+fn missing_programs_are_named_with_the_command_that_builds_them() {
+    if let Err(reason) = Laboratory::available(program()) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let folder = folder();
+    let with_digue = LabOptions { bare: false, programs: folder.path().to_owned(), ..options(&folder, 1) };
+    let error = Laboratory::up(program(), &with_digue, |_| ()).expect_err("no programs").to_string();
+    assert!(error.contains("cargo build -p digue -p digue-agent -p digue-controller"), "{error}");
+    assert!(!folder.path().join("config").exists(), "a context was left behind");
 }
 
 #[test]

@@ -64,8 +64,34 @@ pub enum Request {
     },
     /// Ends all incidents.
     StopIncidents,
+    /// Ends or starts Digue's program on a machine.
+    Program {
+        /// The machine.
+        machine: String,
+        /// What to do with it.
+        action: ProgramAction,
+    },
+    /// Connects a machine of the inside to the switch, or disconnects it.
+    Cable {
+        /// The machine.
+        machine: String,
+        /// Whether it is to be connected.
+        plugged: bool,
+    },
     /// Ends the laboratory.
     Down,
+}
+
+/// What is done with Digue's program on a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgramAction {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM, and SIGKILL if it has not ended three seconds later.
+    Stop,
+    /// Start it again, as it was started.
+    Start,
 }
 
 /// The answer to a verb.

@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 
-use crate::control::{Answer, IncidentStatus, LINE_MAX_BYTES, Request, Response, Status};
+use crate::control::{Answer, IncidentStatus, LINE_MAX_BYTES, ProgramAction, Request, Response, Status};
 use crate::fleet;
 use crate::incident::{IncidentKind, IncidentOptions};
 use crate::machines::{Launch, Process, RunningGuest, RunningMachine, log_to, own_program};
@@ -42,8 +42,7 @@ pub(crate) struct Daemon {
     guests: Vec<RunningGuest>,
     incidents: Vec<Incident>,
     since_ms: u64,
-    // The bridge lives as long as its namespace; the netlink connection makes later ports.
-    _switch: Switch,
+    switch: Switch,
 }
 
 struct Incident {
@@ -142,7 +141,7 @@ impl Daemon {
         let since_ms = now_ms();
         let (guests, incidents) = (Vec::new(), Vec::new());
         let mut daemon =
-            Self { options, place, machines, user_namespace, guests, incidents, since_ms, _switch: switch };
+            Self { options, place, machines, user_namespace, guests, incidents, since_ms, switch };
         let outside = [ATTACKER, OUTSIDE_SERVICE, OUTSIDE_DNS];
         let (border, internet) = (daemon.machine("border")?, daemon.machine("internet")?);
         connect_outside(border.namespaces.network(), internet.namespaces.network(), &outside).await?;
@@ -288,6 +287,12 @@ impl Daemon {
                 log_line(&format!("{processes} incidents were ended"));
                 Ok(Response::Done)
             }
+            Request::Program { machine, action } => self.act_on_program(&machine, action).await,
+            Request::Cable { machine, plugged } => {
+                let machine = self.machine(&machine)?.machine.name.clone();
+                self.switch.set_cable(&machine, plugged).await?;
+                Ok(Response::Done)
+            }
             Request::Down => Ok(Response::Ended { processes: self.end().await }),
         }
     }
@@ -320,6 +325,22 @@ impl Daemon {
         let status = guest.status();
         self.guests.push(guest);
         Ok(Response::Guest(status))
+    }
+
+    async fn act_on_program(&mut self, machine: &str, action: ProgramAction) -> Result<Response> {
+        let place = self.place.clone();
+        let running = self.machine_mut(machine)?;
+        let program = running.programs.first_mut();
+        let program = program.with_context(|| format!("Digue does not run on {machine}"))?;
+        match action {
+            ProgramAction::Kill => drop(program.process.end()),
+            ProgramAction::Stop => end_softly(&mut [&mut program.process]).await,
+            ProgramAction::Start => {
+                let launch = program.launch.clone();
+                running.start(launch, &place)?;
+            }
+        }
+        Ok(Response::Done)
     }
 
     fn start_incident(&mut self, kind: IncidentKind, host: &str) -> Result<Response> {
@@ -360,27 +381,16 @@ impl Daemon {
         });
     }
 
-    fn programs(&mut self) -> impl Iterator<Item = &mut Process> {
-        self.machines.iter_mut().flat_map(|running| &mut running.programs).map(|program| &mut program.process)
-    }
-
     /// Ends every process: Digue's programs are asked first. Returns how many were running.
     async fn end(&mut self) -> usize {
-        let mut ended = self.programs().filter_map(|process| process.look().then_some(())).count();
-        self.programs().for_each(Process::terminate);
-        if let Ok(mut child_ended) = signal(SignalKind::child()) {
-            let all_ended = async {
-                while self.programs().any(Process::look) {
-                    child_ended.recv().await;
-                }
-            };
-            if timeout(GRACE, all_ended).await.is_err() {
-                log_line("some programs did not end when they were asked to, and were ended");
-            }
-        }
-        self.programs().for_each(|process| {
-            process.end();
-        });
+        let mut programs: Vec<&mut Process> = self
+            .machines
+            .iter_mut()
+            .flat_map(|running| &mut running.programs)
+            .map(|p| &mut p.process)
+            .collect();
+        let mut ended = programs.iter_mut().filter_map(|process| process.look().then_some(())).count();
+        end_softly(&mut programs).await;
         let mut rest: Vec<&mut Process> =
             self.incidents.iter_mut().map(|incident| &mut incident.process).collect();
         rest.extend(self.guests.iter_mut().map(|guest| &mut guest.service));
@@ -392,6 +402,25 @@ impl Daemon {
         }
         ended
     }
+}
+
+/// Asks processes to end, and ends those that have not after [`GRACE`].
+async fn end_softly(processes: &mut [&mut Process]) {
+    processes.iter_mut().for_each(|process| process.terminate());
+    if let Ok(mut child_ended) = signal(SignalKind::child()) {
+        let all_ended = async {
+            // Each is looked at: `any` would stop at the first that still runs.
+            while processes.iter_mut().filter_map(|process| process.look().then_some(())).count() > 0 {
+                child_ended.recv().await;
+            }
+        };
+        if timeout(GRACE, all_ended).await.is_err() {
+            log_line("a program did not end when it was asked to, and was ended");
+        }
+    }
+    processes.iter_mut().for_each(|process| {
+        process.end();
+    });
 }
 
 /// A line in the laboratory's own log, which is this process's standard error.

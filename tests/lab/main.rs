@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use digue_lab::control::{GuestStatus, Output, Request, Response, Status, ask};
+use digue_lab::control::{GuestStatus, Output, ProgramAction, Request, Response, Status, ask};
 use digue_lab::exec::{NOT_INSIDE, exec};
 use digue_lab::incident::{self, IncidentKind, IncidentOptions};
 use digue_lab::laboratory::{Laboratory, down, keep};
@@ -58,6 +58,20 @@ enum Verb {
         /// On which server.
         #[arg(long, default_value = "srv-007")]
         host: String,
+    },
+    /// Kill, stop or start Digue's program on a machine.
+    Program {
+        /// The controller or a server.
+        machine: String,
+        /// What to do with it.
+        action: ProgramAction,
+    },
+    /// Pull a machine's network cable, or plug it in again.
+    Cable {
+        /// A machine of the inside.
+        machine: String,
+        /// Which of the two.
+        action: CableAction,
     },
     /// Try to reach addresses from where this runs.
     Probe(ProbeArgs),
@@ -138,6 +152,14 @@ enum GuestVerb {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CableAction {
+    /// Disconnect it.
+    Pull,
+    /// Connect it.
+    Plug,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Incident {
     /// Scramble decoy files, try the neighbours, talk to the attacker.
     Ransomware,
@@ -176,6 +198,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Guest(GuestVerb::Remove { name }) => drop(ask(&place, &Request::RemoveGuest { name })?),
         Verb::Incident { kind, host } => start_or_stop(&place, kind, host)?,
+        Verb::Program { machine, action } => drop(ask(&place, &Request::Program { machine, action })?),
+        Verb::Cable { machine, action } => {
+            let plugged = action == CableAction::Plug;
+            ask(&place, &Request::Cable { machine, plugged })?;
+        }
         Verb::Probe(args) => {
             let reached = local(probe::run(&args))?;
             return Ok(if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -56,8 +56,7 @@ impl Switch {
         let border = machine.v4 == BORDER_INSIDE.0;
         let interface = if border { BORDER_INTERFACES.0 } else { INTERFACE };
         let [_, _, third, fourth] = machine.v4.octets();
-        let port = format!("p-{}", machine.name);
-        let pair = VethLink::new(&port, interface)
+        let pair = VethLink::new(port(&machine.name), interface)
             .peer_address([0x02, 0x77, 0, 0, third, fourth])
             .peer_netns_fd(network);
         self.route.add_link(pair.master(INSIDE_BRIDGE).up()).await.context("making a port of the switch")?;
@@ -69,6 +68,20 @@ impl Switch {
         }
         Ok(())
     }
+
+    /// Connects or disconnects the cable of a machine that is plugged in.
+    ///
+    /// # Errors
+    /// It is not on the switch, as the "internet" is not.
+    pub(crate) async fn set_cable(&self, machine: &str, plugged: bool) -> Result<()> {
+        let set = self.route.set_link_state(port(machine).as_str(), plugged).await;
+        set.with_context(|| format!("changing the cable of {machine}"))
+    }
+}
+
+/// The name of a machine's port of the switch.
+fn port(machine: &str) -> String {
+    format!("p-{machine}")
 }
 
 /// The kernel makes tunnel devices of its own in every new namespace when their modules are loaded.
