@@ -32,6 +32,7 @@ use crate::verify::Verified;
 
 pub use host::Ignored;
 pub use orders::{OrderEntry, OrderOffer, OrderRefused, Parts, action_word};
+pub use project::summarise;
 pub use statements::{StatementEntry, StatementOffer, StatementRefused};
 
 /// What a document changed.
@@ -204,6 +205,11 @@ impl Fleet {
     /// Every order, oldest first.
     pub fn orders(&self) -> impl DoubleEndedIterator<Item = (Digest, &OrderEntry)> {
         self.orders.iter()
+    }
+
+    /// Sealed orders that a host with this key has not confirmed in any way, oldest first.
+    pub fn open_orders(&self, host: &HostId, key: &PublicKey) -> impl Iterator<Item = (Digest, &OrderEntry)> {
+        self.orders.open(host, key)
     }
 
     /// An order by its digest.
