@@ -1,0 +1,46 @@
+//! Raw frames, sent as an intruder with root would send them.
+#![expect(unsafe_code, reason = "no safe wrapper takes the address of a packet socket")]
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+
+/// Sends a frame by a card of the calling thread's namespace, claiming to the kernel that it is of type
+/// `claimed` (which the frame itself may contradict).
+pub fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -> io::Result<()> {
+    let fd: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+    if bypass {
+        let on: libc::c_int = 1;
+        const PACKET_QDISC_BYPASS: libc::c_int = 20;
+        // SAFETY: `on` is valid for reads of its own size.
+        let set = unsafe {
+            libc::setsockopt(
+                fd.as_raw_fd(),
+                libc::SOL_PACKET,
+                PACKET_QDISC_BYPASS,
+                (&raw const on).cast(),
+                size_of_val(&on) as libc::socklen_t,
+            )
+        };
+        assert_eq!(set, 0, "{}", io::Error::last_os_error());
+    }
+    // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = claimed.to_be();
+    address.sll_ifindex = i32::try_from(nix::net::if_::if_nametoindex(card)?).expect("an index");
+    address.sll_halen = 6;
+    // SAFETY: both pointers are valid for reads of the lengths given.
+    let sent = unsafe {
+        libc::sendto(
+            fd.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            0,
+            (&raw const address).cast(),
+            size_of_val(&address) as libc::socklen_t,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
