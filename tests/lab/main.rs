@@ -284,12 +284,12 @@ fn up(place: &Place, args: &UpArgs) -> Result<()> {
     Ok(())
 }
 
-/// Where `digue` keeps its contexts, unless it is told otherwise.
+/// Where `digue` keeps its contexts: `$DIGUE_CONFIG_DIR`, or `digue` below `$XDG_CONFIG_HOME` or `~/.config`.
 fn config_dir() -> Result<PathBuf> {
-    let named = std::env::var_os("DIGUE_CONFIG_DIR").map(PathBuf::from);
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/digue"));
-    let dir =
-        named.or_else(home).context("neither DIGUE_CONFIG_DIR nor HOME says where the configuration is")?;
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = || set("XDG_CONFIG_HOME").or_else(|| set("HOME").map(|home| home.join(".config")));
+    let dir = set("DIGUE_CONFIG_DIR").or_else(|| base().map(|base| base.join("digue")));
+    let dir = dir.context("neither DIGUE_CONFIG_DIR nor HOME says where the configuration is")?;
     std::path::absolute(dir).context("finding the working directory")
 }
 
