@@ -1,0 +1,326 @@
+//! The one loop: what the link, the kernel, timers and signals say goes to the host core, one input at a
+//! time, and what the core answers is carried out.
+//!
+//! Two threads. This one runs the network and the timers; the worker holds the core, the disk and the
+//! kernel, so that a slow disk never keeps an order from being read, and effects keep their order.
+//! Architecture invariant: stopping, in whatever way, changes no rule.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use digue_proto::envelope::Envelope;
+use digue_proto::frame::HEARTBEAT_SECONDS;
+use digue_proto::host::{Effect, Input, Proved};
+use digue_proto::id::{Digest, UnixMillis};
+use digue_proto::order::Stream;
+use digue_proto::report::Check;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
+
+use crate::clocks::HostClocks;
+use crate::execute::{ActError, Executor, HostDriver, ProofRequest};
+use crate::link::{Dialler, LinkEvent, chain, jitter};
+use crate::sd::ServiceManager;
+use crate::status::StatusFile;
+
+/// Inputs that may wait; a link that brings more is made to wait.
+const WAITING_EVENTS: usize = 256;
+const TICK: Duration = Duration::from_secs(5);
+/// Until something that could not be written is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long a stop waits for the effects under way.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// Deliveries remembered until it shows whether they were accepted.
+const RECENT_ORDERS: usize = 16;
+
+/// Something for the worker.
+#[derive(Debug)]
+pub enum Event {
+    /// From the link.
+    Link(LinkEvent),
+    /// From the kernel, or a timer.
+    Input(Input),
+    /// A proof came to its end.
+    Proved(Box<Proved>),
+    /// It is time to read the rules back and say so.
+    HeartbeatDue,
+    /// A few seconds went by.
+    Tick,
+    /// Finish what is under way and end.
+    Stop,
+}
+
+impl From<LinkEvent> for Event {
+    fn from(event: LinkEvent) -> Self {
+        Self::Link(event)
+    }
+}
+
+/// Why the agent ended on its own.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A thread, a signal handler or a timer is not to be had.
+    #[error("{0}")]
+    System(&'static str, #[source] std::io::Error),
+    /// What was found at the start could not be put on disk.
+    #[error("starting")]
+    Act(#[from] ActError),
+    /// The worker is gone; only a defect can do that.
+    #[error("the worker thread ended unexpectedly")]
+    WorkerLost,
+}
+
+/// What the loop serves.
+pub struct Service<D> {
+    /// The core and its hands.
+    pub executor: Executor<D>,
+    /// The effects of waking.
+    pub effects: Vec<Effect>,
+    /// The link.
+    pub dialler: Dialler,
+    /// What waits for a new management connection.
+    pub proofs: mpsc::Receiver<ProofRequest>,
+    /// The status file.
+    pub status: StatusFile,
+    /// The service manager.
+    pub manager: ServiceManager,
+}
+
+/// Serves until a signal asks to stop. `monitor` turns what the kernel says into inputs.
+///
+/// # Errors
+/// [`ServeError`]; no rule was changed by the failure.
+pub async fn serve<D, M>(
+    service: Service<D>,
+    monitor: impl FnOnce(mpsc::Sender<Event>) -> M,
+) -> Result<(), ServeError>
+where
+    D: HostDriver + 'static,
+    M: Future<Output = ()>,
+{
+    let Service { executor, effects, dialler, mut proofs, status, manager } = service;
+    let (events, inbox) = mpsc::channel(WAITING_EVENTS);
+    let (ended, worker_ended) = oneshot::channel();
+    let (ready, is_ready) = oneshot::channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let clocks = executor.clocks().clone();
+    let worker = Worker {
+        executor,
+        status,
+        manager,
+        stop: Arc::clone(&stop),
+        recent: VecDeque::new(),
+        kept: [None; 3],
+        trouble: None,
+    };
+    let work = move || {
+        let _ = ended.send(worker.run(effects, inbox, ready));
+    };
+    let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(1 << 20);
+    thread.spawn(work).map_err(|e| ServeError::System("starting the worker thread", e))?;
+    let handler = |kind| signal(kind).map_err(|e| ServeError::System("installing a signal handler", e));
+    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    // A terminal that goes away must not take the agent along.
+    let _hangup = handler(SignalKind::hangup())?;
+
+    let link = async {
+        // First the rules of an earlier order, then the network.
+        if is_ready.await.is_ok() {
+            dialler.run(events.clone()).await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut worker_ended = worker_ended;
+    tokio::select! {
+        () = Box::pin(link) => {}
+        () = Box::pin(prove(&dialler, &mut proofs, &events, &clocks)) => {}
+        () = beat(&events) => {}
+        () = tick(&events) => {}
+        () = Box::pin(monitor(events.clone())) => {}
+        _ = terminate.recv() => tracing::info!("stopping; the rules stay"),
+        _ = interrupt.recv() => tracing::info!("stopping; the rules stay"),
+        outcome = &mut worker_ended => return finished(outcome),
+    }
+    stop.store(true, Ordering::Relaxed);
+    let asked = timeout(STOP_TIME, async {
+        let _ = events.send(Event::Stop).await;
+        worker_ended.await
+    });
+    asked.await.map_or(Ok(()), finished)
+}
+
+fn finished(outcome: Result<Result<(), ActError>, oneshot::error::RecvError>) -> Result<(), ServeError> {
+    outcome.map_err(|_| ServeError::WorkerLost)?.map_err(ServeError::Act)
+}
+
+/// Makes the new connections that proofs ask for; a newer request replaces an older one.
+async fn prove(
+    dialler: &Dialler,
+    requests: &mut mpsc::Receiver<ProofRequest>,
+    events: &mpsc::Sender<Event>,
+    clocks: &HostClocks,
+) {
+    let mut next = requests.recv().await;
+    while let Some(ProofRequest { request, probes }) = next.take() {
+        let management = tokio::select! {
+            newer = requests.recv() => {
+                next = newer;
+                continue;
+            }
+            made = Box::pin(dialler.probe()) => {
+                let at_ms = clocks.read().map_or_else(|_| UnixMillis::default(), |c| c.wall_ms);
+                match made {
+                    Ok(address) => {
+                        let detail = format!("a new connection to {address} was answered");
+                        Check::Passed { detail, at_ms }
+                    }
+                    Err(detail) => Check::Failed { detail, at_ms },
+                }
+            }
+        };
+        let proved = Box::new(Proved { request, probes, management });
+        if events.send(Event::Proved(proved)).await.is_err() {
+            return;
+        }
+        next = requests.recv().await;
+    }
+}
+
+async fn beat(events: &mpsc::Sender<Event>) {
+    const FIFTH_MS: u64 = HEARTBEAT_SECONDS * 1_000 / 5;
+    loop {
+        sleep(Duration::from_millis(4 * FIFTH_MS + jitter(2 * FIFTH_MS))).await;
+        // A worker that is behind will find the next one.
+        let _ = events.try_send(Event::HeartbeatDue);
+    }
+}
+
+async fn tick(events: &mpsc::Sender<Event>) {
+    loop {
+        sleep(TICK).await;
+        let _ = events.try_send(Event::Tick);
+    }
+}
+
+/// The thread that holds the core.
+struct Worker<D> {
+    executor: Executor<D>,
+    status: StatusFile,
+    manager: ServiceManager,
+    stop: Arc<AtomicBool>,
+    recent: VecDeque<Envelope>,
+    /// Orders of each stream already kept for people.
+    kept: [Option<Digest>; 3],
+    trouble: Option<String>,
+}
+
+impl<D: HostDriver> Worker<D> {
+    fn run(
+        mut self,
+        effects: Vec<Effect>,
+        mut inbox: mpsc::Receiver<Event>,
+        ready: oneshot::Sender<()>,
+    ) -> Result<(), ActError> {
+        self.executor.begin(effects)?;
+        self.after();
+        self.manager.ready();
+        let _ = ready.send(());
+        while let Some(event) = inbox.blocking_recv() {
+            if matches!(event, Event::Stop) {
+                break;
+            }
+            for input in self.inputs(event) {
+                self.act(input);
+                if self.stop.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+            }
+            self.after();
+        }
+        Ok(())
+    }
+
+    fn inputs(&mut self, event: Event) -> Vec<Input> {
+        match event {
+            Event::Link(LinkEvent::Up { nonce, out }) => {
+                self.executor.set_link(Some(out));
+                // A heartbeat at once: whoever looks at this host waited for it.
+                vec![Input::Connected(nonce), Input::HeartbeatDue(self.executor.read_back())]
+            }
+            Event::Link(LinkEvent::Down) => {
+                self.executor.set_link(None);
+                vec![Input::Disconnected]
+            }
+            Event::Link(LinkEvent::Deliver(delivery)) => {
+                self.recent.push_back(delivery.order.clone());
+                let surplus = self.recent.len().saturating_sub(RECENT_ORDERS);
+                self.recent.drain(..surplus);
+                vec![Input::Deliver(delivery)]
+            }
+            Event::Link(LinkEvent::Roots(roots)) => vec![Input::Roots(roots)],
+            Event::Link(LinkEvent::Stored(digest)) => vec![Input::Stored(digest)],
+            Event::Input(input) => vec![input],
+            Event::Proved(proved) => vec![Input::Proved(proved)],
+            Event::HeartbeatDue => vec![Input::HeartbeatDue(self.executor.read_back())],
+            Event::Tick => {
+                self.manager.alive();
+                vec![Input::Tick]
+            }
+            Event::Stop => Vec::new(),
+        }
+    }
+
+    /// Acts on an input, however long it takes until it can be written down.
+    fn act(&mut self, input: Input) {
+        let mut waiting = VecDeque::from([input]);
+        while let Some(input) = waiting.pop_front() {
+            let mut left = VecDeque::new();
+            match self.executor.take(input, &mut left) {
+                Ok(()) => self.trouble = None,
+                Err(error) => {
+                    left.append(&mut waiting);
+                    waiting = left;
+                    let trouble = chain(&error);
+                    if self.trouble.as_ref() != Some(&trouble) {
+                        tracing::error!(trouble, "nothing_is_done");
+                        self.trouble = Some(trouble);
+                    }
+                    self.after();
+                    if self.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    self.manager.alive();
+                    self.executor.hold();
+                    std::thread::sleep(RETRY);
+                }
+            }
+        }
+    }
+
+    /// Tells people on this host what is so.
+    fn after(&mut self) {
+        let Ok(clocks) = self.executor.clocks().read() else { return };
+        self.keep_accepted(clocks.wall_ms);
+        let (host, connected) = (self.executor.host(), self.executor.connected());
+        self.status.update(host, &clocks.boot_id, clocks.wall_ms, connected, self.trouble.clone());
+    }
+
+    /// Keeps the orders that were accepted, for `status` and for anyone who wants to check them.
+    fn keep_accepted(&mut self, at_ms: UnixMillis) {
+        let streams = [Stream::Net, Stream::Block, Stream::Query];
+        for (stream, kept) in streams.into_iter().zip(&mut self.kept) {
+            let Some(order) = self.executor.host().state().stream(stream).map(|s| s.order) else { continue };
+            if *kept == Some(order) {
+                continue;
+            }
+            if let Some(envelope) = self.recent.iter().find(|e| e.digest() == order) {
+                self.status.orders().keep(stream, envelope, at_ms);
+            }
+            *kept = Some(order);
+        }
+    }
+}
