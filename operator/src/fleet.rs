@@ -1,0 +1,207 @@
+//! The fleet as the controller shows it, held against the signed inventory.
+//!
+//! The controller cannot add a host (D8), hide one (D9) or change a key: rows that the signed inventory
+//! does not name are dropped, hosts without a row are shown as never measured, and both are said aloud.
+
+use digue_proto::fleet::summarise;
+use digue_proto::fleet::view::{FleetView, HostView, Verdict};
+use digue_proto::trust::{InventoryHost, InventoryV1};
+use digue_proto::verify::Verified;
+
+use crate::app::{App, Session};
+use crate::client::api;
+use crate::files;
+use crate::message::{Message, msg};
+use crate::problem::{OrProblem as _, Outcome, Problem};
+
+/// How often the view is fetched anew when the inventory changes in between.
+const ATTEMPTS: usize = 5;
+
+/// A view that agrees with the signed inventory.
+#[derive(Debug, Clone)]
+pub(crate) struct Fleet {
+    /// Rows and counts.
+    pub(crate) view: FleetView,
+    /// The inventory that they count.
+    pub(crate) inventory: InventoryV1,
+}
+
+impl Fleet {
+    /// A row by its host.
+    pub(crate) fn host(&self, id: &digue_proto::id::HostId) -> Option<&HostView> {
+        self.view.hosts.iter().find(|h| h.name == *id)
+    }
+}
+
+/// The newest signed inventory, verified; `None` before the first.
+pub(crate) async fn inventory(session: &Session) -> Outcome<Option<Verified<InventoryV1>>> {
+    let answer: api::Inventory = session.client.get("/api/v1/inventory").await?;
+    let Some(envelope) = answer.inventory else { return Ok(None) };
+    let refused = || Problem::new("E0646", msg!("inventory-not-verified"));
+    let verified = session.trust.verify_inventory(&envelope).or_problem(refused)?;
+    remember(session, verified.value().version)?;
+    Ok(Some(verified))
+}
+
+/// Refuses an inventory older than one that was seen here before (A9).
+fn remember(session: &Session, version: u64) -> Outcome<()> {
+    let path = session.context.trust_dir.join("inventory_seen");
+    let seen = files::read_if_there(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
+    let seen: u64 = seen.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    if version < seen {
+        return Err(Problem::new("E0646", msg!("inventory-went-back", found = version, seen = seen)));
+    }
+    if version > seen { files::write(&path, format!("{version}\n").as_bytes(), 0o600) } else { Ok(()) }
+}
+
+/// The view and the inventory that it counts.
+pub(crate) async fn load(app: &App, session: &Session) -> Outcome<Fleet> {
+    for _ in 0..ATTEMPTS {
+        let view: FleetView = session.client.get("/api/v1/hosts").await?;
+        let Some(inventory) = inventory(session).await? else {
+            return Err(Problem::new("E0640", msg!("inventory-none")));
+        };
+        if inventory.value().version == view.inventory_version {
+            let (fleet, warnings) = reconcile(view, inventory.value());
+            warnings.iter().for_each(|warning| app.note(warning));
+            return Ok(fleet);
+        }
+    }
+    Err(Problem::new("E0646", msg!("inventory-disagrees")))
+}
+
+/// Drops ghosts, adds what is hidden, and counts again if anything had to be changed.
+fn reconcile(mut view: FleetView, inventory: &InventoryV1) -> (Fleet, Vec<Message>) {
+    let mut warnings = Vec::new();
+    let mut rows: Vec<HostView> = Vec::with_capacity(inventory.hosts.len());
+    let mut shown = std::mem::take(&mut view.hosts);
+    shown.sort_by(|a, b| a.name.cmp(&b.name));
+    for host in &inventory.hosts {
+        let found = shown.binary_search_by(|row| row.name.cmp(&host.host_id)).ok().map(|at| shown.remove(at));
+        match found {
+            Some(row) if row.host_key == host.fingerprint() && row.incarnation == host.incarnation => {
+                rows.push(HostView { labels: host.labels.clone(), ..row });
+            }
+            Some(_) => {
+                warnings.push(msg!("fleet-other-key", host = host.host_id.to_string()));
+                rows.push(unmeasured(host));
+            }
+            None => {
+                warnings.push(msg!("fleet-hidden", host = host.host_id.to_string()));
+                rows.push(unmeasured(host));
+            }
+        }
+    }
+    warnings.extend(shown.iter().map(|ghost| msg!("fleet-ghost", host = ghost.name.to_string())));
+    if !warnings.is_empty() {
+        view.summary = summarise(&rows);
+    }
+    view.hosts = rows;
+    (Fleet { view, inventory: inventory.clone() }, warnings)
+}
+
+/// A host of which nothing was measured.
+fn unmeasured(host: &InventoryHost) -> HostView {
+    HostView {
+        name: host.host_id.clone(),
+        enrolled: host.host_key.is_some(),
+        host_key: host.fingerprint(),
+        incarnation: host.incarnation,
+        labels: host.labels.clone(),
+        verdict: Verdict::Unassessed,
+        lapsed: None,
+        verdict_by: Vec::new(),
+        assurance: None,
+        links: None,
+        fresh: false,
+        exposed: true,
+        level: None,
+        proofs: None,
+        drift: Vec::new(),
+        alarms: Vec::new(),
+        last_contact_ms: None,
+        reported_at_ms: None,
+        boot_id: None,
+        clock_offset_ms: None,
+        root_version: None,
+        order_id: None,
+        unconfirmed: Vec::new(),
+        heads: Vec::new(),
+        challenge: None,
+        chain_gaps: Vec::new(),
+        clean_statement: None,
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use digue_proto::fleet::view::API_VERSION;
+    use digue_proto::id::{Digest, UnixMillis};
+    use digue_proto::report::{Level, Links};
+
+    use super::*;
+
+    /// An inventory host with a key made from `seed`.
+    pub(crate) fn inventory_host(name: &str, seed: u8) -> InventoryHost {
+        let key = ed25519_line(seed);
+        InventoryHost {
+            host_id: name.parse().expect("a name"),
+            host_key: Some(key.parse().expect("a key")),
+            incarnation: 1,
+            addresses: vec![std::net::IpAddr::from([10, 77, 1, seed])],
+            labels: Vec::new(),
+        }
+    }
+
+    /// A valid public key that differs by `seed`: SPKI of points found by counting.
+    fn ed25519_line(seed: u8) -> String {
+        let candidates = (0u8..=255).filter_map(|salt| {
+            let mut spki = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+            spki.extend(Digest::of(&[seed, salt]).as_bytes());
+            digue_proto::key::PublicKey::from_ed25519_spki(&spki).ok()
+        });
+        candidates.map(|key| key.to_string()).next().expect("half of all texts are points")
+    }
+
+    /// An inventory of `hosts`.
+    pub(crate) fn inventory_of(hosts: Vec<InventoryHost>) -> InventoryV1 {
+        InventoryV1 { deployment_id: Digest::of(b"d"), version: 3, issued_at_ms: UnixMillis(1), hosts }
+    }
+
+    /// A fresh, open host.
+    pub(crate) fn row(host: &InventoryHost) -> HostView {
+        HostView { links: Some(Links::Open), fresh: true, level: Some(Level::L4), ..unmeasured(host) }
+    }
+
+    /// A view of `rows`.
+    pub(crate) fn view_of(rows: Vec<HostView>) -> FleetView {
+        FleetView {
+            api_version: API_VERSION.to_owned(),
+            computed_at_ms: UnixMillis(1_000_000),
+            inventory_version: 3,
+            summary: summarise(&rows),
+            hosts: rows,
+        }
+    }
+
+    #[test]
+    fn a_ghost_is_dropped_a_hidden_host_is_shown_and_another_key_measures_nothing() {
+        let hosts = vec![inventory_host("a", 1), inventory_host("b", 2), inventory_host("c", 3)];
+        let ghost = HostView { verdict: Verdict::Clean, ..row(&inventory_host("z", 9)) };
+        let other = HostView { host_key: inventory_host("c", 7).fingerprint(), ..row(&hosts[2]) };
+        let (fleet, warnings) = reconcile(view_of(vec![row(&hosts[0]), other, ghost]), &inventory_of(hosts));
+        assert_eq!(warnings.len(), 3);
+        let names: Vec<_> = fleet.view.hosts.iter().map(|h| (h.name.as_str(), h.fresh)).collect();
+        assert_eq!(names, [("a", true), ("b", false), ("c", false)]);
+        assert_eq!((fleet.view.summary.expected, fleet.view.summary.clean), (3, 0));
+    }
+
+    #[test]
+    fn a_view_that_agrees_keeps_the_controllers_counts() {
+        let hosts = vec![inventory_host("a", 1), inventory_host("b", 2)];
+        let view = view_of(hosts.iter().map(row).collect());
+        let (fleet, warnings) = reconcile(view.clone(), &inventory_of(hosts));
+        assert!(warnings.is_empty());
+        assert_eq!(fleet.view, view);
+    }
+}

@@ -1,0 +1,100 @@
+//! The words of states, the same in every list, line and prompt (docs/CLI.md).
+
+use digue_proto::fleet::view::{HostView, OrderState, Phase, Verdict};
+use digue_proto::report::Links;
+
+use crate::app::App;
+use crate::message::{Message, msg};
+
+/// A verdict.
+pub(crate) fn verdict(verdict: Verdict) -> Message {
+    match verdict {
+        Verdict::Unassessed => msg!("verdict-unassessed"),
+        Verdict::NoFinding => msg!("verdict-no-finding"),
+        Verdict::Suspect => msg!("verdict-suspect"),
+        Verdict::Compromised => msg!("verdict-compromised"),
+        Verdict::Clean => msg!("verdict-clean"),
+    }
+}
+
+/// The links.
+pub(crate) fn links(links: Option<Links>) -> Message {
+    match links {
+        None => msg!("links-unmeasured"),
+        Some(Links::Open) => msg!("links-open"),
+        Some(Links::Cutting) => msg!("links-cutting"),
+        Some(Links::Cut) => msg!("links-cut"),
+        Some(Links::Releasing) => msg!("links-releasing"),
+        Some(Links::Failed) => msg!("links-failed"),
+    }
+}
+
+/// A phase of an order on a host.
+pub(crate) fn phase(phase: Phase) -> Message {
+    match phase {
+        Phase::Waiting => msg!("phase-waiting"),
+        Phase::Sent => msg!("phase-sent"),
+        Phase::Acknowledged => msg!("phase-acknowledged"),
+        Phase::Applied => msg!("phase-applied"),
+        Phase::Verified => msg!("phase-verified"),
+        Phase::Failed => msg!("phase-failed"),
+        Phase::Refused => msg!("phase-refused"),
+        Phase::Superseded => msg!("phase-superseded"),
+    }
+}
+
+/// A state of an order.
+pub(crate) fn order_state(state: OrderState) -> Message {
+    match state {
+        OrderState::AwaitingSignatures => msg!("order-awaiting"),
+        OrderState::Sealed => msg!("order-sealed"),
+        OrderState::Cancelled => msg!("order-cancelled"),
+    }
+}
+
+/// The name of a verdict in the API.
+pub(crate) const fn verdict_name(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Unassessed => "unassessed",
+        Verdict::NoFinding => "no_finding",
+        Verdict::Suspect => "suspect",
+        Verdict::Compromised => "compromised",
+        Verdict::Clean => "clean",
+    }
+}
+
+/// The name of the links in the API.
+pub(crate) const fn links_name(links: Option<Links>) -> &'static str {
+    match links {
+        None => "unmeasured",
+        Some(links) => links.as_str(),
+    }
+}
+
+/// The name of a phase in the API.
+pub(crate) const fn phase_name(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Waiting => "waiting",
+        Phase::Sent => "sent",
+        Phase::Acknowledged => "acknowledged",
+        Phase::Applied => "applied",
+        Phase::Verified => "verified",
+        Phase::Failed => "failed",
+        Phase::Refused => "refused",
+        Phase::Superseded => "superseded",
+    }
+}
+
+/// A verdict with its mark. A host without contact shows the mark of no contact in front: what is known
+/// of it is old.
+pub(crate) fn verdict_cell(app: &App, host: &HostView) -> String {
+    let stale = if host.fresh { "" } else { app.glyphs.stale() };
+    let mark = app.glyphs.verdict(host.verdict);
+    format!("{stale}{mark} {}", app.say(&verdict(host.verdict)))
+}
+
+/// The links with their mark.
+pub(crate) fn links_cell(app: &App, host: &HostView) -> String {
+    let mark = app.glyphs.links(host.links);
+    format!("{mark} {}", app.say(&links(host.links)))
+}
