@@ -53,7 +53,6 @@ impl List {
 pub(super) const CONTROLLERS: &str = "controllers";
 const ARP_PER_SECOND: u64 = 100;
 const ARP_BURST: u32 = 200;
-const NO_HOPS_MADE: [u8; 1] = [255];
 
 /// Everything that rules are made of.
 pub(super) struct Maker<'a> {
@@ -198,7 +197,7 @@ impl<'a> Maker<'a> {
                 }
                 rules.push(rule(
                     "controller",
-                    view.protocol(version, TCP),
+                    view.protocol(version, TCP, false),
                     steps.into_iter().chain(accept()),
                 ));
             }
@@ -236,7 +235,7 @@ impl<'a> Maker<'a> {
         if answers && protocol == TCP {
             tail.push(no_opening(view, version));
         }
-        rule("exception", view.protocol(version, protocol), tail.into_iter().chain(accept()))
+        rule("exception", view.protocol(version, protocol, false), tail.into_iter().chain(accept()))
     }
 
     fn dhcp(&self, view: View, side: Side) -> Vec<Rule> {
@@ -250,7 +249,7 @@ impl<'a> Maker<'a> {
                 Expr::equals(view.port(Version::V4, server_end), 67u16.to_be_bytes()),
                 Expr::equals(view.port(Version::V4, client_end), 68u16.to_be_bytes()),
             ];
-            rule("dhcp", view.protocol(Version::V4, UDP), tail.into_iter().chain(accept()))
+            rule("dhcp", view.protocol(Version::V4, UDP, false), tail.into_iter().chain(accept()))
         };
         self.dhcp_servers().map(each).collect()
     }
@@ -272,10 +271,9 @@ impl<'a> Maker<'a> {
             rules.extend(routers.map(|router| {
                 let tail = [
                     Expr::equals(view.transport(Version::V6, 0, 1), [134]),
-                    Expr::equals(view.network(7, 1), NO_HOPS_MADE),
                     Expr::equals(view.address(Version::V6, End::Source), octets(*router)),
                 ];
-                let head = view.protocol(Version::V6, ICMPV6);
+                let head = view.protocol(Version::V6, ICMPV6, true);
                 rule("router advertisement", head, tail.into_iter().chain(accept()))
             }));
         }
@@ -298,7 +296,7 @@ impl<'a> Maker<'a> {
                 tail.extend(quoted);
                 rules.push(rule(
                     "path mtu",
-                    view.protocol(version, protocol),
+                    view.protocol(version, protocol, false),
                     tail.into_iter().chain(accept()),
                 ));
             }
@@ -330,7 +328,7 @@ impl<'a> Maker<'a> {
                 let (address, port) = (view.address(version, end), view.port(version, end));
                 for steps in self.controllers(version, address, port) {
                     let tail = [guest.clone()].into_iter().chain(steps).chain(accept());
-                    rules.push(rule("controller", view.protocol(version, TCP), tail));
+                    rules.push(rule("controller", view.protocol(version, TCP, false), tail));
                 }
             }
         }
@@ -354,8 +352,8 @@ impl<'a> Maker<'a> {
 fn neighbour_rule(view: View, way: Vec<Expr>) -> Rule {
     let kind = view.transport(Version::V6, 0, 1);
     let range = |op, value: u8| Expr::Match { field: kind, mask: None, op, value: [value].into() };
-    let tail = [range(Op::Ge, 135), range(Op::Le, 136), Expr::equals(view.network(7, 1), NO_HOPS_MADE)];
-    let head = view.protocol(Version::V6, ICMPV6);
+    let tail = [range(Op::Ge, 135), range(Op::Le, 136)];
+    let head = view.protocol(Version::V6, ICMPV6, true);
     rule("neighbour discovery", head, tail.into_iter().chain(way).chain(accept()))
 }
 

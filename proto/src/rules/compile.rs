@@ -115,7 +115,11 @@ impl Build<'_> {
     fn bridge(&self) -> Vec<Chain> {
         let mut first = Vec::new();
         let mut rules = Vec::new();
-        for view in self.frame_views() {
+        // Without a bridge nothing is forwarded that these rules could let pass. One that appears during a
+        // containment forwards nothing until the rules are compiled anew.
+        let bridges = self.facts.cards.iter().any(|card| card.kind == "bridge");
+        let needed = bridges || self.default == Verdict::Accept;
+        for view in self.frame_views().into_iter().filter(|_| needed) {
             first.extend(self.maker.blocked(view, &[End::Source, End::Destination], false));
             rules.extend(self.maker.guests(view));
             rules.extend(self.maker.guest_discovery(view));

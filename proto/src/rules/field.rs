@@ -52,9 +52,9 @@ impl Field {
         }
     }
 
-    /// The name that `render` shows. Fields of a frame read at a fixed place are marked `frame` (no VLAN
-    /// tag) or `tagged` (one tag).
-    pub fn name(self) -> String {
+    /// The name that `render` shows. Fields of a frame read at a fixed place are marked `frame`, or `tagged`
+    /// in a rule that has asked for a VLAN tag.
+    pub(super) fn name(self, tagged: bool) -> String {
         let (base, offset, len) = match self {
             Self::Nfproto => return "meta nfproto".to_owned(),
             Self::L4proto => return "meta l4proto".to_owned(),
@@ -65,7 +65,7 @@ impl Field {
         let known = match base {
             Base::Network => network(offset, len).map(str::to_owned),
             Base::Transport => transport(offset, len).map(str::to_owned),
-            Base::Link => link(offset, len),
+            Base::Link => link(offset, len, tagged),
         };
         let short = match base {
             Base::Link => "ll",
@@ -119,18 +119,17 @@ fn transport(offset: u16, len: u8) -> Option<&'static str> {
     })
 }
 
-fn link(offset: u16, len: u8) -> Option<String> {
+fn link(offset: u16, len: u8, tagged: bool) -> Option<String> {
     match (offset, len) {
         (0, 6) => return Some("ether daddr".to_owned()),
         (12, 2) => return Some("ether type".to_owned()),
         (16, 2) => return Some("vlan type".to_owned()),
         _ => {}
     }
-    [(14, "frame"), (18, "tagged")].into_iter().find_map(|(start, prefix)| {
-        let inner = offset.checked_sub(start)?;
-        let name = arp(inner, len).or_else(|| network(inner, len))?;
-        Some(format!("{prefix} {name}"))
-    })
+    let (start, prefix) = if tagged { (18, "tagged") } else { (14, "frame") };
+    let inner = offset.checked_sub(start)?;
+    let name = arp(inner, len).or_else(|| network(inner, len))?;
+    Some(format!("{prefix} {name}"))
 }
 
 /// ARP fields whose place and length no IP field shares, besides the sender (14, 4) and target (24, 4).

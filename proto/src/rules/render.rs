@@ -151,7 +151,9 @@ impl Chain {
 impl Rule {
     /// The rule as one line.
     pub fn render(&self) -> String {
-        let mut text = self.exprs.iter().map(|expr| expr.render()).collect::<Vec<_>>().join(" ");
+        let tag = Expr::equals(Field::payload(Base::Link, 12, 2), [0x81, 0x00]);
+        let tagged = self.exprs.first() == Some(&tag);
+        let mut text = self.exprs.iter().map(|expr| expr.render(tagged)).collect::<Vec<_>>().join(" ");
         if !self.comment.is_empty() {
             _ = write!(text, " comment \"{}\"", self.comment);
         }
@@ -160,7 +162,7 @@ impl Rule {
 }
 
 impl Expr {
-    fn render(&self) -> String {
+    fn render(&self, tagged: bool) -> String {
         match self {
             Self::Match { field, mask, op, value } => {
                 let sign = match op {
@@ -169,10 +171,10 @@ impl Expr {
                     Op::Ge => ">= ",
                     Op::Le => "<= ",
                 };
-                compare(*field, mask.as_ref(), sign, value)
+                compare(*field, mask.as_ref(), sign, value, tagged)
             }
             Self::Lookup { fields, set, negated } => {
-                let names: Vec<String> = fields.iter().map(|field| field.name()).collect();
+                let names: Vec<String> = fields.iter().map(|field| field.name(tagged)).collect();
                 format!("{} {}@{set}", names.join(" . "), if *negated { "!= " } else { "" })
             }
             Self::Limit { per_second, burst } => {
@@ -194,9 +196,12 @@ const fn verdict(verdict: Verdict) -> &'static str {
     }
 }
 
-fn compare(field: Field, mask: Option<&Hex>, sign: &str, value: &Hex) -> String {
-    let name = field.name();
-    let Some(mask) = mask else { return format!("{name} {sign}{}", shown(field, value)) };
+fn compare(field: Field, mask: Option<&Hex>, sign: &str, value: &Hex, tagged: bool) -> String {
+    let name = field.name(tagged);
+    let Some(mask) = mask else { return format!("{name} {sign}{}", shown(field, &name, value)) };
+    if let Some(words) = header_words(field, mask, value) {
+        return words;
+    }
     let address = name.ends_with("addr");
     let ones: u32 = mask.iter().map(|byte| byte.count_ones()).sum();
     if address {
@@ -205,8 +210,30 @@ fn compare(field: Field, mask: Option<&Hex>, sign: &str, value: &Hex) -> String 
     format!("{name} & 0x{mask} {sign}0x{value}")
 }
 
-fn shown(field: Field, value: &Hex) -> String {
-    let name = field.name();
+/// Words for the one comparison of a header's first bytes that rules on cards begin with.
+fn header_words(field: Field, mask: &Hex, value: &Hex) -> Option<String> {
+    let Field::Payload { base, offset, len } = field else { return None };
+    let (place, mask, value) = match (base, offset) {
+        (Base::Link, 12) => ("frame ", mask.get(2..)?, value.get(2..)?),
+        (Base::Link, 16) => ("tagged ", mask.get(2..)?, value.get(2..)?),
+        (Base::Network, 0) if len > 1 => ("", &**mask, &**value),
+        (Base::Link | Base::Network | Base::Transport, _) => return None,
+    };
+    match (mask, value) {
+        ([0xff, 0, 0, 0, 0, 0, 0x1f, 0xff, 0, 0xff], [0x45, .., protocol]) => {
+            Some(format!("{place}ip (no options, no fragment) protocol {}", protocol_name(*protocol)))
+        }
+        ([0xf0, 0, 0, 0, 0, 0, 0xff, 0], [0x60, .., protocol, _]) => {
+            Some(format!("{place}ip6 nexthdr {}", protocol_name(*protocol)))
+        }
+        ([0xf0, 0, 0, 0, 0, 0, 0xff, 0xff], [0x60, .., protocol, hops]) => {
+            Some(format!("{place}ip6 nexthdr {} hoplimit {hops}", protocol_name(*protocol)))
+        }
+        _ => None,
+    }
+}
+
+fn shown(field: Field, name: &str, value: &Hex) -> String {
     match (field, &**value) {
         (Field::Nfproto, [2]) => "ipv4".to_owned(),
         (Field::Nfproto, [10]) => "ipv6".to_owned(),

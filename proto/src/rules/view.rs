@@ -147,18 +147,48 @@ impl View {
     }
 
     /// Steps that hold for packets of this version and transport only, and make sure that the transport
-    /// header is where [`View::transport`] reads it.
-    pub(super) fn protocol(self, version: Version, protocol: u8) -> Vec<Expr> {
-        let mut exprs = self.version(version);
-        match (self, version) {
-            (Self::Parsed, _) => exprs.push(Expr::equals(Field::L4proto, [protocol])),
-            (_, Version::V4) => {
-                exprs.push(Expr::equals(self.network(0, 1), [0x45]));
-                exprs.push(Expr::masked(self.network(6, 2), [0x1f, 0xff], Op::Eq, [0, 0]));
-                exprs.push(Expr::equals(self.network(9, 1), [protocol]));
+    /// header is where [`View::transport`] reads it: no IPv4 options, no later fragment, no IPv6 extension
+    /// header. With `no_hops`, the packet must come from this very link.
+    ///
+    /// On cards this is one comparison of the header's first bytes under a mask: every step of a rule costs
+    /// the kernel about a microsecond when it is loaded.
+    pub(super) fn protocol(self, version: Version, protocol: u8, no_hops: bool) -> Vec<Expr> {
+        if self == Self::Parsed {
+            let mut exprs = self.version(version);
+            exprs.push(Expr::equals(Field::L4proto, [protocol]));
+            if no_hops {
+                exprs.push(Expr::equals(self.network(7, 1), [255]));
             }
-            (_, Version::V6) => exprs.push(Expr::equals(self.network(6, 1), [protocol])),
+            return exprs;
         }
+        let hops = if no_hops { 0xff } else { 0 };
+        // The type of the frame stands right before the header.
+        let (mut mask, mut value): (Vec<u8>, Vec<u8>) = match (self, version) {
+            (Self::Bare, _) => (Vec::new(), Vec::new()),
+            (_, Version::V4) => (vec![0xff, 0xff], vec![0x08, 0x00]),
+            (_, Version::V6) => (vec![0xff, 0xff], vec![0x86, 0xdd]),
+        };
+        match version {
+            Version::V4 => {
+                mask.extend([0xff, 0, 0, 0, 0, 0, 0x1f, 0xff, 0, 0xff]);
+                value.extend([0x45, 0, 0, 0, 0, 0, 0, 0, 0, protocol]);
+            }
+            Version::V6 => {
+                mask.extend([0xf0, 0, 0, 0, 0, 0, 0xff, hops]);
+                value.extend([0x60, 0, 0, 0, 0, 0, protocol, hops]);
+            }
+        }
+        let before = if self == Self::Bare { 0 } else { 2 };
+        let length = match version {
+            Version::V4 => 10,
+            Version::V6 => 8,
+        };
+        let head = Field::payload(self.base(), self.start() - u16::from(before), length + before);
+        let mut exprs = Vec::new();
+        if self == Self::Tagged {
+            exprs.push(Expr::equals(Field::payload(Base::Link, 12, 2), ETHERTYPE_VLAN));
+        }
+        exprs.push(Expr::masked(head, mask, Op::Eq, value));
         exprs
     }
 }

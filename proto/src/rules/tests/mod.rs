@@ -29,9 +29,10 @@ fn card(name: &str, ifindex: u32, link_layer: LinkLayer) -> Card {
 fn facts() -> HostFacts {
     HostFacts {
         cards: vec![
-            card("eth0", 2, LinkLayer::Ethernet),
+            Card { carries_vlan: true, ..card("eth0", 2, LinkLayer::Ethernet) },
             card("lo", 1, LinkLayer::Ethernet),
             card("tun0", 3, LinkLayer::Bare),
+            Card { kind: "bridge".to_owned(), ..card("br0", 4, LinkLayer::Ethernet) },
         ],
         next_hops: vec!["10.77.0.1".parse().expect("address"), "fe80::1".parse().expect("address")],
         dhcp_servers: vec!["10.77.0.1".parse().expect("address")],
@@ -227,7 +228,7 @@ fn a_card_without_a_chain_and_a_chain_without_a_card_are_found() {
     let plain =
         half.tables.iter_mut().find(|t| t.family == Family::Netdev && !t.owner).expect("the plain table");
     plain.chains.retain(|chain| !chain.name.starts_with("egress"));
-    assert_eq!(coverage(&half, &facts()).len(), 2);
+    assert_eq!(coverage(&half, &facts()).len(), 3);
 }
 
 #[test]
