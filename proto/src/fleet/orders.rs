@@ -167,6 +167,8 @@ pub(super) struct Orders {
     entries: BTreeMap<Digest, OrderEntry>,
     by_id: BTreeMap<OrderId, Digest>,
     sequence: Vec<Digest>,
+    /// Sealed orders that a host has not confirmed, oldest first.
+    open: BTreeMap<HostId, Vec<Digest>>,
 }
 
 impl Orders {
@@ -250,6 +252,9 @@ impl Orders {
         if seals {
             entry.state = OrderState::Sealed;
             entry.shares = shares(entry, inventory);
+            for host in entry.shares.keys() {
+                self.open.entry(host.clone()).or_default().push(digest);
+            }
         }
     }
 
@@ -298,6 +303,9 @@ impl Orders {
         };
         let remarks = receipt.remarks.clone();
         share.receipt = Some(Confirmed { seq: receipt.seq, phase, code, detail, remarks, at });
+        if let Some(open) = self.open.get_mut(&receipt.host_id) {
+            open.retain(|digest| *digest != receipt.order);
+        }
         true
     }
 
@@ -313,15 +321,11 @@ impl Orders {
         self.sequence.iter().filter_map(|digest| Some((*digest, self.entries.get(digest)?)))
     }
 
-    /// Sealed orders that a host has not confirmed in any way.
-    pub(super) fn unconfirmed(&self, host: &HostId, key: &PublicKey) -> Vec<OrderId> {
-        let open = |entry: &&OrderEntry| entry.awaits(host, key);
-        self.sequence
-            .iter()
-            .filter_map(|digest| self.entries.get(digest))
-            .filter(open)
-            .map(|entry| entry.order.order_id)
-            .collect()
+    /// Sealed orders that a host with this key has not confirmed in any way, oldest first.
+    pub(super) fn open(&self, host: &HostId, key: &PublicKey) -> impl Iterator<Item = (Digest, &OrderEntry)> {
+        let digests = self.open.get(host).map_or(&[][..], Vec::as_slice);
+        let entries = digests.iter().filter_map(|digest| Some((*digest, self.entries.get(digest)?)));
+        entries.filter(|(_, entry)| entry.awaits(host, key))
     }
 }
 

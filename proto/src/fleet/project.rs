@@ -2,7 +2,8 @@
 
 use crate::fleet::view::{API_VERSION, FleetView, HostView, OrderView, Summary, Verdict};
 use crate::fleet::{Fleet, orders};
-use crate::id::{Digest, HostId, UnixMillis};
+use crate::id::{Digest, HostId, OrderId, UnixMillis};
+use crate::key::PublicKey;
 use crate::report::Links;
 use crate::trust::InventoryHost;
 
@@ -36,6 +37,10 @@ impl Fleet {
         let view =
             |(digest, entry)| orders::order_view(digest, entry, self.trust(), |host| self.hosts.get(host));
         self.orders().map(view).collect()
+    }
+
+    fn unconfirmed(&self, host: &HostId, key: &PublicKey) -> Vec<OrderId> {
+        self.open_orders(host, key).map(|(_, entry)| entry.order().order_id).collect()
     }
 
     fn project(&self, host: &InventoryHost, now: UnixMillis) -> HostView {
@@ -74,7 +79,7 @@ impl Fleet {
             unconfirmed: host
                 .host_key
                 .as_ref()
-                .map_or_else(Vec::new, |key| self.orders.unconfirmed(&host.host_id, key)),
+                .map_or_else(Vec::new, |key| self.unconfirmed(&host.host_id, key)),
             heads: report.map_or_else(Vec::new, |r| r.heads.clone()),
             challenge: state.challenge(),
             chain_gaps: state.chain().gaps(),

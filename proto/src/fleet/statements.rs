@@ -22,6 +22,10 @@ const ISSUE_TOLERANCE_MS: u64 = 10 * 60 * 1000;
 /// A statement with its signatures so far.
 #[derive(Debug, Clone)]
 pub struct StatementEntry {
+    /// The host that it speaks of.
+    pub host_id: HostId,
+    /// What it says.
+    pub verdict: Stated,
     /// The statement and every signature that counts.
     pub envelope: Envelope,
     /// Whose signatures count.
@@ -63,6 +67,10 @@ impl StatementOffer {
     /// The statement's digest.
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+    /// The host that it speaks of.
+    pub const fn host(&self) -> &HostId {
+        &self.entry.host_id
     }
     /// The statement with all its signatures, to be stored.
     pub const fn envelope(&self) -> &Envelope {
@@ -120,7 +128,8 @@ impl Statements {
         let signers = trust.tally(&merged, class).counted;
         let needed = trust.threshold(class.role());
         let accepted = verified.is_some();
-        let entry = StatementEntry { envelope: merged, signers, needed, accepted };
+        let StatementV1 { host_id, verdict, .. } = statement;
+        let entry = StatementEntry { host_id, verdict, envelope: merged, signers, needed, accepted };
         Ok(StatementOffer { digest, entry, verified, changes })
     }
 
