@@ -6,10 +6,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::id::Digest;
-use crate::limits::{MAX_ENVELOPE, MAX_INVENTORY, MAX_PAYLOAD, MAX_SIGNATURE_ARMOUR, MAX_SIGNATURES};
+use crate::limits::{
+    MAX_ENVELOPE, MAX_INVENTORY, MAX_PAYLOAD, MAX_REPORT, MAX_SIGNATURE_ARMOUR, MAX_SIGNATURES,
+};
 use crate::strict::{self, StrictError, base64_bytes};
 
 /// What a payload is, and at the same time the namespace of its signatures.
@@ -87,7 +90,19 @@ impl PayloadType {
 impl PayloadType {
     /// Largest payload of this type, in bytes.
     pub const fn max_payload(self) -> usize {
-        if matches!(self, Self::Inventory) { MAX_INVENTORY } else { MAX_PAYLOAD }
+        match self {
+            Self::Inventory => MAX_INVENTORY,
+            Self::Report => MAX_REPORT,
+            Self::Root
+            | Self::Query
+            | Self::Protect
+            | Self::Release
+            | Self::Clean
+            | Self::Suspect
+            | Self::Receipt
+            | Self::Heartbeat
+            | Self::Enrol => MAX_PAYLOAD,
+        }
     }
 }
 
@@ -107,7 +122,31 @@ pub struct Envelope {
     #[serde(with = "base64_bytes")]
     pub payload: Vec<u8>,
     /// Armoured SSHSIG signatures.
+    #[serde(deserialize_with = "few_signatures")]
     pub signatures: Vec<String>,
+}
+
+/// Stops at the first signature too many: a list of a million would otherwise be in memory before
+/// anything counts it (A2).
+fn few_signatures<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<String>, D::Error> {
+    struct Few;
+    impl<'de> Visitor<'de> for Few {
+        type Value = Vec<String>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MAX_SIGNATURES} signatures")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut signatures = Vec::new();
+            while let Some(signature) = list.next_element::<String>()? {
+                if signatures.len() == MAX_SIGNATURES {
+                    return Err(A::Error::custom(format_args!("more than {MAX_SIGNATURES} signatures")));
+                }
+                signatures.push(signature);
+            }
+            Ok(signatures)
+        }
+    }
+    d.deserialize_seq(Few)
 }
 
 impl Envelope {

@@ -7,6 +7,12 @@ pub const MAX_PAYLOAD: usize = 256 * 1024;
 /// Largest payload of an inventory, in bytes: [`MAX_HOSTS`] servers with their labels. Agents never
 /// receive one.
 pub const MAX_INVENTORY: usize = 8 * 1024 * 1024;
+/// Largest payload of a host's report, in bytes: it repeats a policy and a block list, which two orders
+/// brought.
+pub const MAX_REPORT: usize = 2 * MAX_PAYLOAD;
+/// Longest line that a host writes into a document about something that it was given or saw, in bytes.
+/// Anyone may make it write one; longer ones are shortened.
+pub const MAX_DETAIL: usize = 400;
 /// Largest envelope as JSON, in bytes: an inventory in base64 plus sixteen signatures.
 pub const MAX_ENVELOPE: usize = 12 * 1024 * 1024;
 /// Largest frame on the wire, in bytes, once the peer is authorised.
