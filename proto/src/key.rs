@@ -11,7 +11,8 @@ use ssh_key::public::KeyData;
 use ssh_key::{EcdsaCurve, HashAlg};
 
 /// DER prefix of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4); the 32 key bytes follow.
-const ED25519_SPKI_PREFIX: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+const ED25519_SPKI_PREFIX: [u8; 12] =
+    [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// Why a public key is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,24 @@ impl PublicKey {
     /// Whether this is a plain Ed25519 key (usable as a host key on TLS).
     pub const fn is_ed25519(&self) -> bool {
         matches!(self.data, KeyData::Ed25519(_))
+    }
+
+    /// Whether a person may sign with this key: P-256 is for the TPMs of hosts, and its signatures can be
+    /// altered without the key (B8).
+    pub const fn is_for_people(&self) -> bool {
+        self.is_ed25519() || self.is_security_key()
+    }
+
+    /// The key without its wrapping: the same for a plain key and for a security key over it, whatever
+    /// application that names. Two entries with the same material are one key.
+    pub(crate) fn material(&self) -> Vec<u8> {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "everything else was refused when it was read")]
+        match &self.data {
+            KeyData::Ed25519(key) => key.0.to_vec(),
+            KeyData::SkEd25519(key) => key.public_key().0.to_vec(),
+            KeyData::Ecdsa(key) => key.as_sec1_bytes().to_vec(),
+            _ => self.text.as_bytes().to_vec(),
+        }
     }
 
     /// OpenSSH's fingerprint, as `ssh-keygen -l` prints it.

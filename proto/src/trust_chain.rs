@@ -200,7 +200,10 @@ impl RootV1 {
                 return Err(format!("{} has no key", person.id));
             }
             for key in &person.keys {
-                if !seen.insert(key.key.as_str()) {
+                if !key.key.is_for_people() {
+                    return Err(format!("{} has a key that is for hosts alone: use Ed25519", person.id));
+                }
+                if !seen.insert(key.key.material()) {
                     return Err(format!("the key {} stands twice", key.key.fingerprint()));
                 }
                 if (key.require_touch || key.require_pin) && !key.key.is_security_key() {
@@ -221,7 +224,18 @@ impl RootV1 {
             }
             let needed = usize::try_from(role.threshold).unwrap_or(usize::MAX).max(role.role.minimum());
             if role.threshold == 0 || needed > role.persons.len() {
-                return Err(format!("role {name}: {needed} of {} persons can never sign", role.persons.len()));
+                return Err(format!(
+                    "role {name}: {needed} of {} persons can never sign",
+                    role.persons.len()
+                ));
+            }
+        }
+        let of = |role: Role| self.roles.iter().find(|r| r.role == role);
+        if let (Some(clean), Some(forensic)) = (of(Role::Clean), of(Role::Forensic)) {
+            let both = clean.persons.iter().filter(|p| forensic.persons.contains(p)).count();
+            if both < usize::try_from(forensic.threshold).unwrap_or(usize::MAX) {
+                let text = "role clean: too few of its persons are forensic, it can never sign";
+                return Err(text.to_owned());
             }
         }
         if !self.controllers.is_sorted_by(|a, b| a.name < b.name) {

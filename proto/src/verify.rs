@@ -117,8 +117,8 @@ pub enum VerifyError {
         /// Why the others do not count.
         rejected: Vec<SignatureError>,
     },
-    /// No signer of a clean statement holds the forensic role.
-    #[error("none of the signers holds the forensic role")]
+    /// Too few signers of a clean statement hold the forensic role.
+    #[error("too few of the signers hold the forensic role")]
     NoForensic,
     /// Not signed by the host's key.
     #[error("not signed by the host's key{}", reasons(.0))]
@@ -209,11 +209,7 @@ pub fn tally<I: Ord + Clone>(envelope: &Envelope, keys: &[(I, &PersonKey)]) -> T
 }
 
 /// Protocol step 4 for one signature.
-fn check<I: Clone>(
-    armour: &str,
-    envelope: &Envelope,
-    keys: &[(I, &PersonKey)],
-) -> Result<I, SignatureError> {
+fn check<I: Clone>(armour: &str, envelope: &Envelope, keys: &[(I, &PersonKey)]) -> Result<I, SignatureError> {
     let signature = SshSig::from_pem(armour).map_err(|e| SignatureError::Format(e.to_string()))?;
     if signature.version() != SshSig::VERSION {
         return Err(SignatureError::Format(format!("version {}", signature.version())));
@@ -260,7 +256,11 @@ impl Trust {
     ///
     /// # Errors
     /// [`VerifyError`] if a bound is broken or too few distinct persons signed.
-    pub(crate) fn signers(&self, envelope: &Envelope, class: Class) -> Result<BTreeSet<PersonId>, VerifyError> {
+    pub(crate) fn signers(
+        &self,
+        envelope: &Envelope,
+        class: Class,
+    ) -> Result<BTreeSet<PersonId>, VerifyError> {
         envelope.check_bounds().map_err(VerifyError::Bounds)?;
         let tally = self.tally(envelope, class);
         let need = self.threshold(class.role());
@@ -268,7 +268,8 @@ impl Trust {
             let have = tally.counted.len();
             return Err(VerifyError::Threshold { class, have, need, rejected: tally.rejected });
         }
-        if class == Class::Clean && !tally.counted.iter().any(|p| self.holds(p, Role::Forensic)) {
+        let forensic = tally.counted.iter().filter(|p| self.holds(p, Role::Forensic)).count();
+        if class == Class::Clean && forensic < self.threshold(Role::Forensic) {
             return Err(VerifyError::NoForensic);
         }
         Ok(tally.counted)
