@@ -106,6 +106,9 @@ pub enum PolicyError {
     /// A network so wide that it would open everything.
     #[error("{0} is too wide for {1}: the shortest prefix is /{2}")]
     TooWide(IpNet, &'static str, u8),
+    /// So many internal addresses that the cut would cut nothing.
+    #[error("the internal networks hold {0} IPv4 addresses, the limit is {MAX_INTERNAL_V4}")]
+    TooMuchInternal(u64),
     /// An address that can never be a peer.
     #[error("{0} cannot be used as {1}: it is unspecified, multicast or loopback")]
     NotAPeer(IpAddr, &'static str),
@@ -128,6 +131,11 @@ pub enum PolicyError {
 
 /// Shortest prefixes accepted, for IPv4 and IPv6.
 const INTERNAL_MIN: (u8, u8) = (8, 7);
+/// Shortest prefix of an internal IPv6 network outside the unique local addresses, fc00::/7.
+const INTERNAL_PUBLIC_V6_MIN: u8 = 32;
+/// Most IPv4 addresses in internal networks together: four networks of the size of 10.0.0.0/8. Without
+/// it a list of all the /8 networks would reopen a host without a clean statement.
+const MAX_INTERNAL_V4: u64 = 4 << 24;
 const EXCEPTION_MIN: (u8, u8) = (24, 64);
 const BLOCK_MIN: (u8, u8) = (8, 16);
 
@@ -172,7 +180,12 @@ impl Policy {
             peer(controller.ip(), "a controller")?;
         }
         for net in &self.internal {
-            network(*net, "an internal network", INTERNAL_MIN)?;
+            network(*net, "an internal network", internal_min(net))?;
+        }
+        let v4 = self.internal.iter().filter(|net| matches!(net, IpNet::V4(_)));
+        let internal = v4.map(|net| 1u64 << (32 - net.prefix_len().min(32))).sum();
+        if internal > MAX_INTERNAL_V4 {
+            return Err(PolicyError::TooMuchInternal(internal));
         }
         for exception in &self.exceptions {
             network(exception.peer, "an exception", EXCEPTION_MIN)?;
@@ -284,6 +297,15 @@ fn network(net: IpNet, what: &'static str, minimum: (u8, u8)) -> Result<(), Poli
     peer(net.network(), what)
 }
 
+fn internal_min(net: &IpNet) -> (u8, u8) {
+    match net {
+        IpNet::V6(v6) if v6.network().segments()[0] & 0xfe00 != 0xfc00 => {
+            (INTERNAL_MIN.0, INTERNAL_PUBLIC_V6_MIN)
+        }
+        IpNet::V4(_) | IpNet::V6(_) => INTERNAL_MIN,
+    }
+}
+
 fn text(what: &'static str, value: &str) -> Result<(), PolicyError> {
     let ok = !value.trim().is_empty() && value.len() <= 200 && !value.chars().any(char::is_control);
     if ok { Ok(()) } else { Err(PolicyError::BadText(what)) }
@@ -337,6 +359,14 @@ mod tests {
         policy.internal.clear();
         policy.controllers.clear();
         assert_eq!(policy.validate(), Err(PolicyError::NoController));
+        policy = cut();
+        policy.internal = (1..=5).map(|n| format!("{n}.0.0.0/8").parse().expect("network")).collect();
+        assert_eq!(policy.validate(), Err(PolicyError::TooMuchInternal(5 << 24)));
+        policy.internal = vec!["2000::/7".parse().expect("network")];
+        assert!(matches!(policy.validate(), Err(PolicyError::TooWide(_, _, 32))));
+        policy.internal =
+            vec!["2001:db8::/32".parse().expect("network"), "fc00::/7".parse().expect("network")];
+        assert_eq!(policy.validate(), Ok(()));
         assert_eq!(cut().validate(), Ok(()));
     }
 
