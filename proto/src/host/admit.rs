@@ -1,12 +1,12 @@
 //! Admission: protocol steps 3 to 13. A judgement is a value; nothing happens here.
 
 use crate::frame::Delivery;
-use crate::host::state::{HostState, MAX_OUTBOX};
-use crate::id::{Challenge, Digest, OrderId, UnixMillis};
+use crate::host::state::HostState;
+use crate::id::{Challenge, Digest, OrderId, PersonId, UnixMillis};
 use crate::key::Fingerprint;
 use crate::limits::MAX_GENERATION_JUMP;
 use crate::order::{Action, LeafV1, OrderV1, Stream, Target};
-use crate::policy::{Policy, Profile};
+use crate::policy::{OnLostManagement, Policy, Profile};
 use crate::statement::StatementV1;
 use crate::trust::{Class, Role, WITHOUT_VERDICT_MINIMUM};
 use crate::trust_chain::Trust;
@@ -167,8 +167,13 @@ impl Admission<'_> {
     fn judge(&self, order: &Verified<OrderV1>, delivery: &Delivery) -> Result<Vec<String>, Refusal> {
         let value = order.value();
         let relaxing = value.action.class() == Class::Release;
-        if relaxing && self.state.outbox.len() >= MAX_OUTBOX {
+        if relaxing && self.state.outbox_full() {
             return Err(Refusal::OutboxFull);
+        }
+        if relaxing && self.trust.version() < self.state.root_version {
+            // Roots were taken off the disk: the one left may trust people whom a later one does not.
+            let (named, held) = (self.state.root_version, self.trust.version());
+            return Err(VerifyError::NewerRoot { named, held }.into());
         }
         let leaf = self.leaf(value, delivery)?; // step 9
         self.generation(order)?; // step 10
@@ -270,6 +275,11 @@ impl Admission<'_> {
                 if !current.contains() {
                     return Err(Refusal::NothingToAdjust);
                 }
+                let lost = policy.on_lost_management;
+                if lost != OnLostManagement::Hold && lost != current.on_lost_management {
+                    // It would reopen the host without a clean statement.
+                    return Err(Refusal::DrillOnContained);
+                }
                 self.keeps_own_controller(policy)
             }
             Action::Release { without_verdict: true } => {
@@ -322,12 +332,14 @@ impl Admission<'_> {
         if self.now > statement.value().valid_until_ms {
             return Err(Refusal::StatementLapsed(statement.value().valid_until_ms));
         }
-        let both = statement.signers().intersection(order.signers()).next();
-        match both {
-            Some(person) if self.trust.disjoint(Role::Release, Role::Clean) => {
-                Err(Refusal::NotDisjoint(person.to_string()))
-            }
-            Some(_) | None => Ok(()),
+        let apart = |person: &&PersonId| {
+            let forensic = self.trust.holds(person, Role::Forensic);
+            self.trust.disjoint(Role::Release, Role::Clean)
+                || (forensic && self.trust.disjoint(Role::Release, Role::Forensic))
+        };
+        match statement.signers().intersection(order.signers()).find(apart) {
+            Some(person) => Err(Refusal::NotDisjoint(person.to_string())),
+            None => Ok(()),
         }
     }
 

@@ -1,11 +1,35 @@
 //! The host's chain of signed documents, and its outbox.
 
 use super::state::REMEMBERED_ORDERS;
-use super::{Document, Effect, Host, Now, Remembered};
+use super::{Document, Effect, Host, Now, Remembered, line};
 use crate::envelope::PayloadType;
 use crate::id::{Digest, Nonce, OrderId};
-use crate::report::{HeartbeatV1, Outcome, ReceiptV1, ReportV1};
+use crate::report::{Check, HeartbeatV1, Outcome, Proofs, ReceiptV1, ReportV1};
 use crate::strict;
+
+/// Most lines of one list in a report.
+const MAX_LINES: usize = 16;
+
+fn lines(texts: &[String]) -> Vec<String> {
+    texts.iter().take(MAX_LINES).map(|text| line(text)).collect()
+}
+
+fn told(check: &Check) -> Check {
+    match check {
+        Check::NotDone {} => Check::NotDone {},
+        Check::Passed { detail, at_ms } => Check::Passed { detail: line(detail), at_ms: *at_ms },
+        Check::Failed { detail, at_ms } => Check::Failed { detail: line(detail), at_ms: *at_ms },
+        Check::NotPossible { detail } => Check::NotPossible { detail: line(detail) },
+    }
+}
+
+fn bounded(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed { detail } => Outcome::Failed { detail: line(&detail) },
+        Outcome::Refused { code, detail } => Outcome::Refused { code, detail: line(&detail) },
+        same @ (Outcome::Acknowledged {} | Outcome::Applied {} | Outcome::Verified {}) => same,
+    }
+}
 
 impl Host {
     /// Writes a receipt into the chain. It leaves the host only after the next `Persist`.
@@ -17,6 +41,14 @@ impl Host {
         remarks: Vec<String>,
         now: &Now,
     ) {
+        if self.state.outbox_jammed() {
+            let detail = "no controller has stored anything for long; receipts are not written";
+            self.state.raise_alarm("receipts_suppressed", detail, now.wall());
+            self.report_due = true;
+            return;
+        }
+        let outcome = bounded(outcome);
+        let remarks = remarks.iter().map(|r| line(r)).collect();
         let refused = matches!(outcome, Outcome::Refused { .. });
         let receipt = ReceiptV1 {
             deployment_id: self.trust.deployment_id(),
@@ -41,7 +73,8 @@ impl Host {
     }
 
     /// Writes a report into the chain. One that no controller was ever handed is replaced: only the
-    /// newest state matters, and an unreachable controller must not fill the disk.
+    /// newest state matters, and an unreachable controller must not fill the disk. With a full outbox the
+    /// report waits until a controller has stored something.
     pub(super) fn report(&mut self, now: &Now) {
         let unsent = self.state.outbox.last().filter(|last| {
             last.payload_type == PayloadType::Report
@@ -54,6 +87,10 @@ impl Host {
             self.state.outbox.pop();
             self.state.seq -= 1;
             self.state.chain_head = old.prev;
+        }
+        self.report_due = self.state.outbox_full();
+        if self.report_due {
+            return;
         }
         let report = self.current_report(now);
         self.append(PayloadType::Report, &report);
@@ -68,7 +105,7 @@ impl Host {
             clocks: now.clocks.clone(),
             agent_version: self.identity.agent_version.clone(),
             level: self.identity.level,
-            level_detail: self.identity.level_detail.clone(),
+            level_detail: lines(&self.identity.level_detail),
             root_version: self.trust.version(),
             root_digest: self.trust.digest(),
             heads: self.state.streams.iter().map(|s| s.head).collect(),
@@ -78,8 +115,13 @@ impl Host {
             blocked: self.state.blocked.clone(),
             rules_meant: self.observed.meant,
             rules_observed: self.observed.found,
-            drift: self.observed.drift.clone(),
-            proofs: self.proofs.clone(),
+            drift: lines(&self.observed.drift),
+            proofs: Proofs {
+                read_back: told(&self.proofs.read_back),
+                probes: told(&self.proofs.probes),
+                outside: told(&self.proofs.outside),
+                management: told(&self.proofs.management),
+            },
             sessions_cut: self.sessions_cut,
             alarms: self.state.alarms.clone(),
             challenge: Some(self.challenge),
@@ -94,6 +136,21 @@ impl Host {
         self.state.chain_head = Some(document.digest());
         self.state.outbox.push(document.clone());
         document
+    }
+
+    /// A controller has the document on its disk; a report that had no room may follow.
+    pub(super) fn stored(&mut self, digest: Digest, now: &Now, effects: &mut Vec<Effect>) {
+        let before = self.state.outbox.len();
+        self.state.outbox.retain(|d| d.digest() != digest);
+        if self.state.outbox.len() == before {
+            return;
+        }
+        self.management_seen(now, effects);
+        if self.report_due && !self.state.outbox_full() {
+            self.report(now);
+        }
+        self.persist();
+        self.send_from(self.sent_through, effects);
     }
 
     pub(super) fn heartbeat(&self, nonce: Nonce, rules_hold: bool, now: &Now) -> Option<Effect> {

@@ -1,7 +1,8 @@
 //! Carrying a containment through: apply, read back, prove, watch, roll back.
 
-use super::{Applied, Apply, Effect, Host, Now, Observed, Prove, Proved, Rollback, Stage, note};
+use super::{Applied, Apply, Effect, Host, Journal, Now, Observed, Prove, Proved, Rollback, Stage, note};
 use crate::id::Nonce;
+use crate::order::Stream;
 use crate::policy::{OnLostManagement, Policy};
 use crate::report::{Check, Outcome, Proofs};
 
@@ -41,11 +42,13 @@ impl Host {
         self.sessions_cut = self.sessions_cut.saturating_add(applied.sessions_cut);
         if let Some(why) = &applied.fallback {
             self.state.raise_alarm("minimal_profile", why, now.wall());
-            effects.push(note("minimal_profile", why.clone()));
+            effects.push(note("minimal_profile", why));
+        } else if applied.result.is_ok() {
+            self.state.alarms.retain(|a| a.kind != "minimal_profile");
         }
         let failure = match applied.result {
             Ok(observed) => {
-                self.observed = observed;
+                self.observed = self.judged(observed);
                 self.observed.drift.first().cloned()
             }
             Err(why) => {
@@ -126,8 +129,18 @@ impl Host {
         }
     }
 
+    /// Rules that are wanted and cannot be compared do not hold, whatever the driver says (invariant 9).
+    fn judged(&self, mut observed: Observed) -> Observed {
+        let compared = observed.meant.is_some() && observed.meant == observed.found;
+        if observed.drift.is_empty() && self.has_rules() && !compared {
+            observed.drift.push("the rules could not be compared with those meant".to_owned());
+        }
+        observed
+    }
+
     /// Takes in what was read back; returns whether the rules are the ones meant.
     pub(super) fn read_back(&mut self, observed: Observed, now: &Now, effects: &mut Vec<Effect>) -> bool {
+        let observed = self.judged(observed);
         let holds = observed.drift.is_empty();
         let changed = self.observed.drift.is_empty() != holds;
         self.observed = observed;
@@ -154,14 +167,6 @@ impl Host {
 
     pub(super) fn tick(&mut self, now: &Now, effects: &mut Vec<Effect>) {
         let boottime = now.clocks.boottime_ms;
-        self.end_overdue_rollback(now, effects);
-        if boottime.saturating_sub(self.challenge_since_ms) > super::CHALLENGE_LIFE_MS {
-            self.challenge = Nonce::from_bytes(now.entropy);
-            self.challenge_since_ms = boottime;
-            self.report(now);
-            self.persist();
-            self.send_from(self.sent_through, effects);
-        }
         let time = self.believed_time(now);
         let expired = |e: &crate::policy::Exception| e.until_ms.is_some_and(|until| until <= time);
         if self.state.policy.exceptions.iter().any(expired) {
@@ -181,6 +186,18 @@ impl Host {
             {
                 self.prove(now, effects);
             }
+        }
+    }
+
+    /// A challenge lives for a day at most; before an order is judged by it, not only when a tick comes.
+    pub(super) fn rotate_challenge(&mut self, now: &Now, effects: &mut Vec<Effect>) {
+        let boottime = now.clocks.boottime_ms;
+        if boottime.saturating_sub(self.challenge_since_ms) > super::CHALLENGE_LIFE_MS {
+            self.challenge = Nonce::from_bytes(now.entropy);
+            self.challenge_since_ms = boottime;
+            self.report(now);
+            self.persist();
+            self.send_from(self.sent_through, effects);
         }
     }
 
@@ -219,8 +236,14 @@ impl Host {
         }
         self.state.rollback = None;
         self.state.policy = Policy::open();
-        self.state.journal.clear();
         let detail = "no controller was reached in the time that the order gave";
+        let (over, rest) =
+            std::mem::take(&mut self.state.journal).into_iter().partition(|j| j.stream == Stream::Net);
+        self.state.journal = rest;
+        for entry in Vec::<Journal>::from(over) {
+            let outcome = Outcome::Failed { detail: detail.to_owned() };
+            self.receipt(entry.order, Some(entry.order_id), outcome, entry.remarks, now);
+        }
         self.state.raise_alarm("reopened_by_timer", detail, now.wall());
         effects.push(note("reopened_by_timer", detail));
         self.report(now);

@@ -1,6 +1,6 @@
 //! Orders as they arrive: judged, parked, refused, or written down and carried out (protocol steps 9 to 16).
 
-use super::{Effect, Host, Journal, Now, Refusal, Stage, StreamState, admit, note, state};
+use super::{Effect, Host, Journal, Now, Refusal, Stage, StreamState, admit, note};
 use crate::frame::Delivery;
 use crate::id::Nonce;
 use crate::order::{Action, Head, Stream};
@@ -25,16 +25,17 @@ impl Host {
         let admitted = self.admission(now).admit(&delivery);
         match admitted {
             Ok(admitted) => self.accept(admitted, now, effects),
+            Err((Refusal::Verify(VerifyError::NewerRoot { .. }), _)) if self.parked.contains(&delivery) => {}
             Err((Refusal::Verify(VerifyError::NewerRoot { .. }), _)) if self.parked.len() < MAX_PARKED => {
                 effects.push(note("order_parked", format!("order {} awaits a newer root", digest.short())));
                 self.parked.push(delivery);
             }
             Err((refusal, order_id)) => {
-                let detail = refusal.to_string();
-                effects.push(note("order_refused", format!("{}: {detail}", refusal.code())));
-                if !self.may_write_refusal(now) {
+                if !self.may_write_refusal(now, effects) {
                     return;
                 }
+                let detail = refusal.to_string();
+                effects.push(note("order_refused", format!("{}: {detail}", refusal.code())));
                 let outcome = Outcome::Refused { code: refusal.code().to_owned(), detail };
                 self.receipt(digest, order_id, outcome, Vec::new(), now);
                 self.persist();
@@ -61,7 +62,10 @@ impl Host {
         let (order, digest) = (admitted.order.value(), admitted.order.digest());
         let head = Head { stream: order.stream, gen_epoch: order.gen_epoch, generation: order.generation };
         self.state.set_stream(StreamState { head, order: digest, order_id: order.order_id });
-        self.state.time_floor_ms = self.state.time_floor_ms.max(order.issued_at_ms);
+        if admitted.order.signers().len() >= Class::Release.minimum() {
+            // One stolen key must not set the clock so far ahead that every release has expired.
+            self.raise_time_floor(order.issued_at_ms, now);
+        }
         if order.action.class() == Class::Release {
             self.challenge = Nonce::from_bytes(now.entropy); // spent (C4)
             self.challenge_since_ms = now.clocks.boottime_ms;
@@ -108,18 +112,24 @@ impl Host {
         self.send_from(self.sent_through, effects);
     }
 
-    fn may_write_refusal(&mut self, now: &Now) -> bool {
+    fn may_write_refusal(&mut self, now: &Now, effects: &mut Vec<Effect>) -> bool {
         let minute = now.clocks.boottime_ms / 60_000;
         if self.refusals.0 != minute {
             self.refusals = (minute, 0);
         }
         self.refusals.1 = self.refusals.1.saturating_add(1);
-        if self.refusals.1 > REFUSALS_PER_MINUTE || self.state.outbox.len() >= state::MAX_OUTBOX {
+        let full = self.state.outbox_full();
+        if self.refusals.1 <= REFUSALS_PER_MINUTE && !full {
+            return true;
+        }
+        if full || self.refusals.1 == REFUSALS_PER_MINUTE + 1 {
             let detail =
                 format!("more than {REFUSALS_PER_MINUTE} refused orders in a minute, or a full outbox");
             self.state.raise_alarm("refusals_suppressed", &detail, now.wall());
-            return false;
         }
-        true
+        if self.refusals.1 == REFUSALS_PER_MINUTE + 1 {
+            effects.push(note("refusals_suppressed", "the log stays silent until the minute is over"));
+        }
+        false
     }
 }

@@ -24,6 +24,7 @@ pub use state::{HostState, Journal, Loaded, Remembered, Rollback, Stage, StreamS
 use crate::frame::Delivery;
 use crate::id::{Challenge, HostId, Nonce, UnixMillis};
 use crate::key::{Fingerprint, PublicKey};
+use crate::limits::MAX_DETAIL;
 use crate::policy::Policy;
 use crate::report::{Level, Links, Proofs};
 use crate::trust_chain::Trust;
@@ -61,6 +62,8 @@ pub struct Host {
     challenge: Challenge,
     challenge_since_ms: u64,
     connected: Option<Nonce>,
+    /// The time floor and the boot time from which it counts on.
+    time_anchor: (UnixMillis, u64),
     /// The highest chain number handed to the link; what was handed over is never rewritten.
     sent_through: u64,
     observed: Observed,
@@ -75,6 +78,8 @@ pub struct Host {
     rearmed_at_ms: u64,
     refusals: (u64, u32),
     parked: Vec<Delivery>,
+    /// A report is due once the outbox has room.
+    report_due: bool,
     /// Something changed that must be on disk before anything else of this call is done.
     dirty: bool,
 }
@@ -96,6 +101,7 @@ impl Host {
             fingerprint: identity.host_key.fingerprint(),
             identity,
             trust,
+            time_anchor: (state.time_floor_ms, now.clocks.boottime_ms),
             // What was in the outbox may have been sent before the restart.
             sent_through: state.seq,
             state,
@@ -112,6 +118,7 @@ impl Host {
             rearmed_at_ms: 0,
             refusals: (now.clocks.boottime_ms, 0),
             parked: Vec::new(),
+            report_due: false,
             dirty: false,
         };
         let mut effects = Vec::new();
@@ -129,6 +136,8 @@ impl Host {
             effects.push(note("root_rolled_back", detail));
         }
         host.state.root_version = host.state.root_version.max(host.trust.version());
+        let issued = host.trust.root().issued_at_ms.max(host.identity.built_at_ms);
+        host.raise_time_floor(issued, now);
         for entry in &mut host.state.journal {
             entry.stage = Stage::Applying;
         }
@@ -150,6 +159,8 @@ impl Host {
     /// then puts back the `Host` that it had before this call and gives the input again later.
     pub fn handle(&mut self, input: Input, now: &Now) -> Vec<Effect> {
         let mut effects = Vec::new();
+        self.end_overdue_rollback(now, &mut effects);
+        self.rotate_challenge(now, &mut effects);
         match input {
             Input::Deliver(delivery) => self.deliver(*delivery, now, &mut effects),
             Input::Roots(roots) => self.roots(roots, now, &mut effects),
@@ -181,14 +192,7 @@ impl Host {
                 }
             }
             Input::Disconnected => self.connected = None,
-            Input::Stored(digest) => {
-                let before = self.state.outbox.len();
-                self.state.outbox.retain(|d| d.digest() != digest);
-                if self.state.outbox.len() != before {
-                    self.management_seen(now, &mut effects);
-                    self.persist();
-                }
-            }
+            Input::Stored(digest) => self.stored(digest, now, &mut effects),
             Input::HeartbeatDue(observed) => {
                 let holds = self.read_back(observed, now, &mut effects);
                 effects.extend(self.connected.and_then(|nonce| self.heartbeat(nonce, holds, now)));
@@ -198,9 +202,19 @@ impl Host {
         self.in_order(effects)
     }
 
+    /// The wall clock, but never earlier than what is proven: the latest time in a document that two
+    /// people signed, and the time since then on the clock that nobody can set.
     fn believed_time(&self, now: &Now) -> UnixMillis {
-        let floor = self.state.time_floor_ms.max(self.identity.built_at_ms);
-        now.wall().max(floor).max(self.trust.root().issued_at_ms)
+        let (floor, boottime) = self.time_anchor;
+        now.wall().max(floor.plus(now.clocks.boottime_ms.saturating_sub(boottime)))
+    }
+
+    fn raise_time_floor(&mut self, to: UnixMillis, now: &Now) {
+        self.state.time_floor_ms = self.state.time_floor_ms.max(to);
+        let (floor, boottime) = self.time_anchor;
+        if to > floor.plus(now.clocks.boottime_ms.saturating_sub(boottime)) {
+            self.time_anchor = (to, now.clocks.boottime_ms);
+        }
     }
 
     /// The state of the links: measured, never ordered.
@@ -249,6 +263,20 @@ impl Host {
     }
 }
 
-fn note(event: &'static str, detail: impl Into<String>) -> Effect {
-    Effect::Note { event, detail: detail.into() }
+fn note(event: &'static str, detail: impl AsRef<str>) -> Effect {
+    Effect::Note { event, detail: line(detail.as_ref()) }
+}
+
+/// One line of at most [`MAX_DETAIL`] bytes: what strangers sent must neither fill a document nor move
+/// the cursor of whoever reads it.
+fn line(text: &str) -> String {
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let clean = text.chars().map(|c| if steers(c) { ' ' } else { c });
+    let mut length = 0;
+    clean
+        .take_while(|c| {
+            length += c.len_utf8();
+            length <= MAX_DETAIL
+        })
+        .collect()
 }

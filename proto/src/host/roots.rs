@@ -17,8 +17,8 @@ impl Host {
             match self.trust.next(&envelope) {
                 Ok(next) => {
                     effects.push(Effect::PersistRoot(Box::new(envelope)));
-                    self.state.time_floor_ms = self.state.time_floor_ms.max(next.root().issued_at_ms);
-                    self.state.root_version = next.version();
+                    self.raise_time_floor(next.root().issued_at_ms, now);
+                    self.state.root_version = self.state.root_version.max(next.version());
                     self.trust = next;
                 }
                 Err(error) => {

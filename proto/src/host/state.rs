@@ -6,16 +6,21 @@ use crate::host::effect::Document;
 use crate::id::{Digest, OrderId, UnixMillis};
 use crate::limits::MAX_ENVELOPE;
 use crate::order::{Head, Stream};
-use crate::policy::{BlockList, Policy};
+use crate::policy::{BlockList, OnLostManagement, Policy};
 use crate::report::Alarm;
 use crate::strict::{self, StrictError};
 
 /// Orders whose last receipt is kept, so that a repeat gets the same answer (C1).
 pub(super) const REMEMBERED_ORDERS: usize = 16;
-/// Documents kept for a controller that cannot be reached; refusals stop being written before that.
-pub(super) const MAX_OUTBOX: usize = 512;
-/// Alarms kept.
-pub(super) const MAX_ALARMS: usize = 64;
+/// Documents, and bytes of documents, kept for a controller that cannot be reached or never says that it
+/// has stored them. Beyond that no refusal and no report is written, and nothing that opens is admitted.
+const MAX_OUTBOX: (usize, usize) = (512, 4 << 20);
+/// What is kept on top of that for the receipts of orders that close.
+const MAX_OUTBOX_RECEIPTS: (usize, usize) = (128, 1 << 20);
+/// Beyond this a document's number was not counted but made up.
+const MAX_SEQ: u64 = 1 << 48;
+/// Alarms kept, and alarms of one kind: what anyone can trigger must not push out the rest.
+const MAX_ALARMS: (usize, usize) = (64, 4);
 
 /// The newest order that a stream accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +150,29 @@ impl HostState {
         }
         let policy = state.policy.validate().and_then(|()| state.blocked.validate());
         policy.map_err(|e| StrictError::Json(e.to_string()))?;
-        Ok(state)
+        match state.contradiction() {
+            Some(what) => Err(StrictError::Json(format!("the state contradicts itself: {what}"))),
+            None => Ok(state),
+        }
+    }
+
+    /// What cannot be true together. A contradiction never means open (invariant 9).
+    fn contradiction(&self) -> Option<&'static str> {
+        let lasts = |r: &Rollback| self.policy.on_lost_management != OnLostManagement::ReopenAfter(r.seconds);
+        if self.rollback.as_ref().is_some_and(lasts) {
+            return Some("a rollback without a policy that reopens");
+        }
+        let numbers = self.outbox.iter().map(|d| d.seq);
+        if self.seq > MAX_SEQ || !numbers.clone().is_sorted_by(|a, b| a.is_some() && a < b) {
+            return Some("the numbers of its documents");
+        }
+        let last = self.outbox.last().filter(|d| d.seq == Some(self.seq));
+        if numbers.last().flatten() > Some(self.seq)
+            || last.is_some_and(|d| Some(d.digest()) != self.chain_head)
+        {
+            return Some("the outbox does not end at the head of the chain");
+        }
+        None
     }
 
     /// The state as bytes.
@@ -173,12 +200,34 @@ impl HostState {
     }
 
     pub(crate) fn raise_alarm(&mut self, kind: &str, detail: &str, at_ms: UnixMillis) {
-        let detail: String = detail.chars().take(300).collect();
+        let detail = super::line(detail);
         self.alarms.retain(|a| a.kind != kind || a.detail != detail);
-        if self.alarms.len() >= MAX_ALARMS {
-            self.alarms.remove(0);
+        let of_kind = self.alarms.iter().filter(|a| a.kind == kind).count();
+        let surplus = if of_kind >= MAX_ALARMS.1 {
+            self.alarms.iter().position(|a| a.kind == kind)
+        } else {
+            (self.alarms.len() >= MAX_ALARMS.0).then_some(0)
+        };
+        if let Some(oldest) = surplus {
+            self.alarms.remove(oldest);
         }
         self.alarms.push(Alarm { kind: kind.to_owned(), detail, at_ms });
+    }
+
+    /// Whether only receipts of accepted orders may still be written.
+    pub(crate) fn outbox_full(&self) -> bool {
+        self.outbox_beyond(MAX_OUTBOX)
+    }
+
+    /// Whether not even those may.
+    pub(crate) fn outbox_jammed(&self) -> bool {
+        let (documents, bytes) = MAX_OUTBOX;
+        self.outbox_beyond((documents + MAX_OUTBOX_RECEIPTS.0, bytes + MAX_OUTBOX_RECEIPTS.1))
+    }
+
+    fn outbox_beyond(&self, (documents, bytes): (usize, usize)) -> bool {
+        let held: usize = self.outbox.iter().map(|d| d.payload.len()).sum();
+        self.outbox.len() >= documents || held >= bytes
     }
 }
 
