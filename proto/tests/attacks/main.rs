@@ -9,4 +9,26 @@
 mod support;
 
 #[cfg(test)]
+mod a10_compromise_below_threshold;
+#[cfg(test)]
+mod a11_wrong_target;
+#[cfg(test)]
+mod a12_intermediate_root;
+#[cfg(test)]
+mod a13_root_initialisation;
+#[cfg(test)]
 mod a1_arbitrary_order;
+#[cfg(test)]
+mod a2_endless_data;
+#[cfg(test)]
+mod a4_extraneous_dependency;
+#[cfg(test)]
+mod a5_fast_forward;
+#[cfg(test)]
+mod a6_indefinite_freeze;
+#[cfg(test)]
+mod a7_malicious_relay;
+#[cfg(test)]
+mod a8_mix_and_match;
+#[cfg(test)]
+mod a9_rollback;
