@@ -65,10 +65,15 @@ impl HostClocks {
     /// # Errors
     /// [`ClockError`] if the kernel does not tell the time.
     pub fn read(&self) -> Result<Clocks, ClockError> {
-        let wall = clock_gettime(ClockId::CLOCK_REALTIME).map_err(|e| ClockError::Clock("CLOCK_REALTIME", e))?;
-        let boot = clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|e| ClockError::Clock("CLOCK_BOOTTIME", e))?;
-        let clocks =
-            Clocks { wall_ms: UnixMillis(millis(wall)), boottime_ms: millis(boot), boot_id: self.boot_id.clone() };
+        let wall =
+            clock_gettime(ClockId::CLOCK_REALTIME).map_err(|e| ClockError::Clock("CLOCK_REALTIME", e))?;
+        let boot =
+            clock_gettime(ClockId::CLOCK_BOOTTIME).map_err(|e| ClockError::Clock("CLOCK_BOOTTIME", e))?;
+        let clocks = Clocks {
+            wall_ms: UnixMillis(millis(wall)),
+            boottime_ms: millis(boot),
+            boot_id: self.boot_id.clone(),
+        };
         Ok(clocks)
     }
 

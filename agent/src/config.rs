@@ -162,7 +162,9 @@ impl Config {
             Some(host_id) if problems.is_empty() => {
                 Ok(Self { host_id, state_dir: raw.state_dir, run_dir: raw.run_dir, controllers })
             }
-            Some(_) | None => Err(ConfigError::Values { path: path.to_owned(), problems: Problems(problems) }),
+            Some(_) | None => {
+                Err(ConfigError::Values { path: path.to_owned(), problems: Problems(problems) })
+            }
         }
     }
 

@@ -8,9 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use digue_proto::envelope::PayloadType;
 use digue_proto::frame::FromAgent;
 use digue_proto::host::{Applied, Apply, Document, Effect, Host, Input, Observed, Prove};
-use digue_proto::envelope::PayloadType;
 use digue_proto::report::Check;
 use tokio::sync::mpsc;
 
@@ -35,6 +35,10 @@ pub trait HostDriver: Send {
     /// # Errors
     /// Why it could not, in words.
     fn rearm(&mut self, seconds: u32) -> Result<(), String>;
+    /// Whether this driver itself made the rule set that the kernel gave this number.
+    fn made(&self, generation: u32) -> bool;
+    /// Whether the rules in force are no longer those that the host's cards and routes ask for.
+    fn outdated(&mut self) -> bool;
 }
 
 /// Why an input was not acted upon.
@@ -237,9 +241,9 @@ impl<D: HostDriver> Executor<D> {
         }
     }
 
-    /// Reads the rules back for a heartbeat.
-    pub fn read_back(&mut self) -> Observed {
-        self.outlets.driver.read_back()
+    /// The kernel.
+    pub const fn driver(&mut self) -> &mut D {
+        &mut self.outlets.driver
     }
 
     /// The host core.

@@ -139,9 +139,8 @@ impl Dialler {
         controllers: &[Controller],
         enrolment: Option<(Enrolment, Enrolled)>,
     ) -> Result<Self, rustls::Error> {
-        let target = |c: &Controller| {
-            tls::client(key, c.spki_sha256).map(|tls| Target { controller: c.clone(), tls })
-        };
+        let target =
+            |c: &Controller| tls::client(key, c.spki_sha256).map(|tls| Target { controller: c.clone(), tls });
         let targets = controllers.iter().map(target).collect::<Result<_, _>>()?;
         let root_version = Arc::new(AtomicU64::new(0));
         Ok(Self { host_id, targets, root_version, current: AtomicUsize::new(0), enrolment })

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use digue_proto::envelope::Envelope;
 use digue_proto::id::Digest;
-use digue_proto::limits::{MAX_ROOT_STEPS, MAX_PAYLOAD};
+use digue_proto::limits::{MAX_PAYLOAD, MAX_ROOT_STEPS};
 use digue_proto::strict;
 use digue_proto::trust::RootV1;
 use digue_proto::trust_chain::{Trust, TrustError};
@@ -84,9 +84,7 @@ impl Roots {
     pub fn pin(&self) -> Result<Digest, RootsError> {
         let path = self.state_dir.join(PIN);
         match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                text.trim().parse().map_err(|e| RootsError::Damaged { path, why: format!("{e}") })
-            }
+            Ok(text) => text.trim().parse().map_err(|e| RootsError::Damaged { path, why: format!("{e}") }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Err(RootsError::NotPinned),
             Err(source) => Err(RootsError::File { operation: "reading", path, source }),
         }
@@ -148,7 +146,8 @@ impl Roots {
     /// [`RootsError`] if it is not on disk.
     pub fn write(&self, envelope: &Envelope) -> Result<(), RootsError> {
         let dir = self.state_dir.join("roots");
-        let damaged = |why: strict::StrictError| RootsError::Damaged { path: dir.clone(), why: why.to_string() };
+        let damaged =
+            |why: strict::StrictError| RootsError::Damaged { path: dir.clone(), why: why.to_string() };
         let root: RootV1 = strict::from_slice(&envelope.payload, MAX_PAYLOAD).map_err(damaged)?;
         let bytes = envelope.to_json().map_err(damaged)?;
         let path = self.file(root.version);

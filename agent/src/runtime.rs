@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use crate::clocks::HostClocks;
+use crate::drivers::RuleChange;
 use crate::execute::{ActError, Executor, HostDriver, ProofRequest};
 use crate::link::{Dialler, LinkEvent, chain, jitter};
 use crate::sd::ServiceManager;
@@ -42,8 +43,10 @@ const RECENT_ORDERS: usize = 16;
 pub enum Event {
     /// From the link.
     Link(LinkEvent),
-    /// From the kernel, or a timer.
-    Input(Input),
+    /// Someone changed firewall rules, perhaps this agent.
+    Rules(RuleChange),
+    /// Cards or routes changed, in words.
+    Cards(String),
     /// A proof came to its end.
     Proved(Box<Proved>),
     /// It is time to read the rules back and say so.
@@ -87,7 +90,7 @@ pub struct Service<D> {
     /// The status file.
     pub status: StatusFile,
     /// The service manager.
-    pub manager: ServiceManager,
+    pub manager: Arc<ServiceManager>,
 }
 
 /// Serves until a signal asks to stop. `monitor` turns what the kernel says into inputs.
@@ -123,7 +126,8 @@ where
     let thread = std::thread::Builder::new().name("worker".to_owned()).stack_size(1 << 20);
     thread.spawn(work).map_err(|e| ServeError::System("starting the worker thread", e))?;
     let handler = |kind| signal(kind).map_err(|e| ServeError::System("installing a signal handler", e));
-    let (mut terminate, mut interrupt) = (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) =
+        (handler(SignalKind::terminate())?, handler(SignalKind::interrupt())?);
     // A terminal that goes away must not take the agent along.
     let _hangup = handler(SignalKind::hangup())?;
 
@@ -210,7 +214,7 @@ async fn tick(events: &mpsc::Sender<Event>) {
 struct Worker<D> {
     executor: Executor<D>,
     status: StatusFile,
-    manager: ServiceManager,
+    manager: Arc<ServiceManager>,
     stop: Arc<AtomicBool>,
     recent: VecDeque<Envelope>,
     /// Orders of each stream already kept for people.
@@ -249,7 +253,7 @@ impl<D: HostDriver> Worker<D> {
             Event::Link(LinkEvent::Up { nonce, out }) => {
                 self.executor.set_link(Some(out));
                 // A heartbeat at once: whoever looks at this host waited for it.
-                vec![Input::Connected(nonce), Input::HeartbeatDue(self.executor.read_back())]
+                vec![Input::Connected(nonce), Input::HeartbeatDue(self.executor.driver().read_back())]
             }
             Event::Link(LinkEvent::Down) => {
                 self.executor.set_link(None);
@@ -263,15 +267,29 @@ impl<D: HostDriver> Worker<D> {
             }
             Event::Link(LinkEvent::Roots(roots)) => vec![Input::Roots(roots)],
             Event::Link(LinkEvent::Stored(digest)) => vec![Input::Stored(digest)],
-            Event::Input(input) => vec![input],
+            Event::Rules(change) => self.rules_changed(change),
+            Event::Cards(detail) if self.executor.driver().outdated() => vec![Input::CardsChanged { detail }],
+            Event::Cards(_) => Vec::new(),
             Event::Proved(proved) => vec![Input::Proved(proved)],
-            Event::HeartbeatDue => vec![Input::HeartbeatDue(self.executor.read_back())],
+            Event::HeartbeatDue => vec![Input::HeartbeatDue(self.executor.driver().read_back())],
             Event::Tick => {
                 self.manager.alive();
                 vec![Input::Tick]
             }
             Event::Stop => Vec::new(),
         }
+    }
+
+    /// An event of our own making is no news.
+    fn rules_changed(&mut self, change: RuleChange) -> Vec<Input> {
+        let by = match change {
+            RuleChange::Changed { generation, .. } if self.executor.driver().made(generation) => {
+                return Vec::new();
+            }
+            RuleChange::Changed { process, program, .. } => format!("{program} (process {process})"),
+            RuleChange::Missed => "unknown: the kernel's news of rules were not heard".to_owned(),
+        };
+        vec![Input::RulesChanged { by }]
     }
 
     /// Acts on an input, however long it takes until it can be written down.

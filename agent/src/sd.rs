@@ -45,6 +45,11 @@ impl ServiceManager {
         Self { channel, watchdog: watchdog.map(|usec: u64| Duration::from_micros(usec / 2)) }
     }
 
+    /// No manager: what is told goes nowhere.
+    pub const fn none() -> Self {
+        Self { channel: None, watchdog: None }
+    }
+
     /// The service is up: at boot, what waits for it may go on.
     pub fn ready(&self) {
         self.tell("READY=1", &[]);
@@ -171,7 +176,7 @@ mod tests {
             let length = nix::unistd::read(&hears, &mut bytes).expect("message");
             assert_eq!(std::str::from_utf8(&bytes[..length]).expect("text"), expected);
         }
-        let alone = ServiceManager { channel: None, watchdog: None };
+        let alone = ServiceManager::none();
         assert!(!alone.keep("owner", hears.as_fd()));
     }
 }

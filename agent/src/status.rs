@@ -133,7 +133,8 @@ impl StatusFile {
         let state = host.state();
         let before = self.last.as_ref();
         let order = state.net_order.map(|id| {
-            let kept = before.and_then(|b| b.order.clone()).filter(|o| o.order_id == id && o.digest.is_some());
+            let kept =
+                before.and_then(|b| b.order.clone()).filter(|o| o.order_id == id && o.digest.is_some());
             kept.unwrap_or_else(|| self.orders.note(Stream::Net, id))
         });
         let snapshot = Snapshot {
@@ -181,7 +182,8 @@ fn write(path: &Path, snapshot: &Snapshot) -> Result<(), String> {
 /// If it is absent, cannot be read, or is not of this version.
 pub fn read(run_dir: &Path) -> io::Result<Snapshot> {
     let bytes = std::fs::read(run_dir.join("status.json"))?;
-    strict::from_slice(&bytes, MAX_ENVELOPE).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
+    strict::from_slice(&bytes, MAX_ENVELOPE)
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e.to_string()))
 }
 
 /// The newest order of each stream, kept for people: they can read it, and check it with `ssh-keygen`.
@@ -214,9 +216,9 @@ impl KeptOrders {
     /// Keeps an order that was accepted. Its loss would only make the status poorer.
     pub fn keep(&self, stream: Stream, order: &Envelope, received_at_ms: UnixMillis) {
         let kept = KeptOrder { received_at_ms, order: order.clone() };
-        let written = strict::to_vec(&kept)
-            .map_err(|e| e.to_string())
-            .and_then(|b| files::replace(&self.path(stream), &b, 0o600, Durable::No).map_err(|e| e.to_string()));
+        let written = strict::to_vec(&kept).map_err(|e| e.to_string()).and_then(|b| {
+            files::replace(&self.path(stream), &b, 0o600, Durable::No).map_err(|e| e.to_string())
+        });
         if let Err(error) = written {
             tracing::warn!(error, "order_not_kept");
         }
@@ -224,7 +226,8 @@ impl KeptOrders {
 
     /// What is known of an order by its name.
     pub fn note(&self, stream: Stream, order_id: OrderId) -> OrderNote {
-        let unknown = OrderNote { order_id, digest: None, incident: None, reason: None, received_at_ms: None };
+        let unknown =
+            OrderNote { order_id, digest: None, incident: None, reason: None, received_at_ms: None };
         let read = std::fs::read(self.path(stream)).ok();
         let kept = read.and_then(|bytes| strict::from_slice::<KeptOrder>(&bytes, MAX_ENVELOPE).ok());
         let Some(kept) = kept else { return unknown };
@@ -255,7 +258,8 @@ impl RunLock {
     /// # Errors
     /// `WouldBlock` if another agent holds it.
     pub fn take(run_dir: &Path) -> io::Result<Self> {
-        let file = File::options().create(true).truncate(false).write(true).open(run_dir.join("agent.lock"))?;
+        let file =
+            File::options().create(true).truncate(false).write(true).open(run_dir.join("agent.lock"))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { _lock: lock }),
             Err((_, errno)) => Err(errno.into()),

@@ -64,9 +64,15 @@ pub struct Store {
 /// What one copy holds.
 enum Copy {
     Absent,
-    Valid { generation: u64, state: Box<HostState> },
+    Valid {
+        generation: u64,
+        state: Box<HostState>,
+    },
     /// `sound` is the generation of a copy whose checksum holds but whose state this version cannot read.
-    Invalid { why: String, sound: Option<u64> },
+    Invalid {
+        why: String,
+        sound: Option<u64>,
+    },
 }
 
 impl Store {
@@ -116,8 +122,11 @@ impl Store {
             self.write_copy(self.next, &bytes)?;
             let path = self.dir.join(MARKER);
             let text = b"This host has a state: its absence is an alarm. Do not delete.\n";
-            files::replace(&path, text, 0o600, files::Durable::Yes)
-                .map_err(|source| StoreError::File { operation: "writing", path, source })?;
+            files::replace(&path, text, 0o600, files::Durable::Yes).map_err(|source| StoreError::File {
+                operation: "writing",
+                path,
+                source,
+            })?;
             self.marked = true;
         }
         Ok(())
@@ -154,8 +163,7 @@ impl Store {
 /// Makes a copy that was not there: prepared aside and renamed, so that it is never seen half made.
 fn make_copy(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let temporary = files::temporary(path);
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     // Some file systems cannot reserve; then a full disk is noticed when it happens.
     let _ = fallocate(&file, FallocateFlags::empty(), 0, RESERVED);
     file.write_all_at(bytes, 0)?;

@@ -76,7 +76,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_frame_over_the_limit_is_refused_by_its_length_alone() {
-        for (length, limit) in [(MAX_FRAME_UNAUTHORISED + 1, MAX_FRAME_UNAUTHORISED), (MAX_FRAME + 1, MAX_FRAME)]
+        for (length, limit) in
+            [(MAX_FRAME_UNAUTHORISED + 1, MAX_FRAME_UNAUTHORISED), (MAX_FRAME + 1, MAX_FRAME)]
         {
             let header = u32::try_from(length).expect("fits").to_be_bytes();
             let error = read_bytes(&header, limit).await.expect_err("too long");

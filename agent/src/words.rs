@@ -89,7 +89,10 @@ impl Page {
 
     fn not_running(&mut self, view: &View) {
         if view.running {
-            self.say("The agent is starting; it has written nothing down yet.", "L'agent démarre ; il n'a encore rien noté.");
+            self.say(
+                "The agent is starting; it has written nothing down yet.",
+                "L'agent démarre ; il n'a encore rien noté.",
+            );
         } else {
             self.say(
                 "THE DIGUE AGENT IS NOT RUNNING. Rules that it applied stay in the kernel without it.",
@@ -170,7 +173,11 @@ impl Page {
         };
         self.item("controller", "contrôleur", controller);
         for alarm in &snapshot.alarms {
-            self.item("alarm", "alarme", &format!("{}: {} ({})", alarm.kind, alarm.detail, time(alarm.at_ms)));
+            self.item(
+                "alarm",
+                "alarme",
+                &format!("{}: {} ({})", alarm.kind, alarm.detail, time(alarm.at_ms)),
+            );
         }
         if snapshot.policy.contains() {
             self.reopening(snapshot);
@@ -180,15 +187,16 @@ impl Page {
 
     fn headline(&self, snapshot: &Snapshot) -> &'static str {
         match snapshot.links {
-            Links::Open if snapshot.blocked.networks.is_empty() => self.language.say("links open", "liens ouverts"),
+            Links::Open if snapshot.blocked.networks.is_empty() => {
+                self.language.say("links open", "liens ouverts")
+            }
             Links::Open => self.language.say(
                 "links open, except to blocked networks",
                 "liens ouverts, sauf vers les réseaux bloqués",
             ),
-            Links::Cutting => self.language.say(
-                "LINKS BEING CUT (not verified yet)",
-                "COUPURE EN COURS (pas encore vérifiée)",
-            ),
+            Links::Cutting => self
+                .language
+                .say("LINKS BEING CUT (not verified yet)", "COUPURE EN COURS (pas encore vérifiée)"),
             Links::Cut => self.language.say(
                 "LINKS CUT (verified): the network is cut on purpose",
                 "LIENS COUPÉS (vérifié) : le réseau est coupé volontairement",
@@ -325,7 +333,9 @@ impl Page {
             (Language::English, "") => "Call your incident team.".to_owned(),
             (Language::French, "") => "Appelez votre équipe de crise.".to_owned(),
             (Language::English, name) => format!("Call your incident team and name the order: {name}."),
-            (Language::French, name) => format!("Appelez votre équipe de crise et donnez-lui l'ordre : {name}."),
+            (Language::French, name) => {
+                format!("Appelez votre équipe de crise et donnez-lui l'ordre : {name}.")
+            }
         };
         self.line(&line);
     }

@@ -25,7 +25,8 @@ fn policy() -> Policy {
 }
 
 fn snapshot() -> Snapshot {
-    let passed = |detail: &str| Check::Passed { detail: detail.to_owned(), at_ms: UnixMillis(1_795_500_000_000) };
+    let passed =
+        |detail: &str| Check::Passed { detail: detail.to_owned(), at_ms: UnixMillis(1_795_500_000_000) };
     Snapshot {
         api_version: crate::status::API_VERSION.to_owned(),
         host_id: "srv-001".parse().expect("name"),
@@ -126,8 +127,11 @@ fn a_failed_cut_a_drill_a_full_disk_and_alarms_are_not_hidden() {
     inner.connected = false;
     inner.reopens_at_boottime_ms = Some(1);
     inner.trouble = Some("writing /s/state.a: No space left on device".to_owned());
-    inner.alarms =
-        vec![Alarm { kind: "rules_changed".to_owned(), detail: "nft (pid 7)".to_owned(), at_ms: UnixMillis(0) }];
+    inner.alarms = vec![Alarm {
+        kind: "rules_changed".to_owned(),
+        detail: "nft (pid 7)".to_owned(),
+        at_ms: UnixMillis(0),
+    }];
     let text = status(&failed, Language::English);
     for expected in [
         "CUT FAILED",

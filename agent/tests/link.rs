@@ -146,7 +146,8 @@ impl OpenSsl {
             eprintln!("skipped: no usable openssl command ({made:?})");
             return None;
         }
-        let public = Command::new("openssl").args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&key).output();
+        let public =
+            Command::new("openssl").args(["pkey", "-pubout", "-outform", "DER", "-in"]).arg(&key).output();
         let pin = Digest::of(&public.expect("public key").stdout);
         let mut process = Command::new("openssl")
             .args(["s_server", version, "-accept", "127.0.0.1:0", "-alpn", "digue/1", "-key"])

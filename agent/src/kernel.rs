@@ -1,0 +1,273 @@
+//! The host driver on a real kernel: facts, rules, sessions and probes put together in the order that
+//! section 4.2 of the containment design gives.
+//!
+//! It decides nothing but what that order says: rules first, sessions after them when closing, before them
+//! when opening. Rules are names and bytes of `digue_proto::rules`; nothing is patched.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use digue_proto::host::{Applied, Apply, Observed};
+use digue_proto::id::{Digest, UnixMillis};
+use digue_proto::policy::{BlockList, Policy};
+use digue_proto::report::Check;
+use digue_proto::rules::{self, HostFacts, ObservedNet, Role, RuleSet, Support, TableNames};
+use ipnet::IpNet;
+
+use crate::clocks::{self, HostClocks};
+use crate::drivers::{self, DriverError, NetDriver as _, NftDriver, Place};
+use crate::execute::HostDriver;
+use crate::sd::ServiceManager;
+use crate::sessions;
+
+/// Generations of our own making that are remembered; events of older ones were heard long ago.
+const REMEMBERED: usize = 32;
+/// Differences told in one report; the first ones say enough.
+const MOST_DRIFT: usize = 20;
+
+/// The kernel of this host's network namespace.
+pub struct KernelDriver {
+    nft: NftDriver,
+    place: Place,
+    lab: bool,
+    support: Support,
+    /// Whether the copy is loaded that lives and dies with this process.
+    owned: bool,
+    manager: Arc<ServiceManager>,
+    inherited: Vec<String>,
+    /// The rules meant; the minimal ones if the kernel refused the full ones.
+    meant: RuleSet,
+    /// Digest of the full rules that were asked for.
+    asked: Option<Digest>,
+    current: Option<(Policy, BlockList)>,
+    own: VecDeque<u32>,
+}
+
+impl KernelDriver {
+    /// A driver for the network namespace of the calling thread, with the descriptors that an earlier
+    /// agent left with the service manager.
+    ///
+    /// # Errors
+    /// [`DriverError`] if the kernel gives no netlink socket.
+    pub fn open(
+        place: Place,
+        manager: Arc<ServiceManager>,
+        inherited: Vec<(String, OwnedFd)>,
+        support: Support,
+        lab: bool,
+    ) -> Result<Self, DriverError> {
+        let mut driver = Self::new(place, manager, support, lab)?;
+        for (name, fd) in inherited {
+            match driver.nft.adopt(fd) {
+                Ok(()) => tracing::info!(name, "rules_socket_adopted"),
+                Err(error) => tracing::warn!(name, %error, "inherited_descriptor_dropped"),
+            }
+            driver.inherited.push(name);
+        }
+        // Before the first rule: whatever this agent makes then outlives it.
+        let name = format!("rules-{}", hex(&clocks::entropy::<4>().unwrap_or_default()));
+        driver.manager.keep(&name, driver.nft.socket_fd());
+        Ok(driver)
+    }
+
+    /// A driver that loads nothing that would vanish with the process. It takes the kernel to support
+    /// everything: what it does not, the minimal profile leaves out.
+    ///
+    /// # Errors
+    /// [`DriverError`] if the kernel gives no netlink socket.
+    pub fn without_owner(place: Place, lab: bool) -> Result<Self, DriverError> {
+        let driver = Self::new(place, Arc::new(ServiceManager::none()), Support::FULL, lab)?;
+        Ok(Self { owned: false, ..driver })
+    }
+
+    fn new(
+        place: Place,
+        manager: Arc<ServiceManager>,
+        support: Support,
+        lab: bool,
+    ) -> Result<Self, DriverError> {
+        Ok(Self {
+            nft: NftDriver::open(&place)?,
+            place,
+            lab,
+            support,
+            owned: true,
+            manager,
+            inherited: Vec::new(),
+            meant: RuleSet::empty(),
+            asked: None,
+            current: None,
+            own: VecDeque::new(),
+        })
+    }
+
+    fn facts(&self, policy: &Policy) -> Result<HostFacts, DriverError> {
+        drivers::facts(&self.place, &targets(policy), self.support, Path::new("/"))
+    }
+
+    /// The full rules of a policy on this host as it looks now, and the minimal ones.
+    fn compile(&self, policy: &Policy, blocked: &BlockList) -> Result<(RuleSet, RuleSet), DriverError> {
+        let facts = self.facts(policy)?;
+        let entropy = clocks::entropy::<8>().map_err(|error| DriverError::Os {
+            operation: "drawing names of tables",
+            source: std::io::Error::other(error),
+        })?;
+        let names = TableNames::from_entropy(entropy);
+        let full = rules::compile(policy, blocked, &facts, &names);
+        let minimal = rules::minimal(policy, blocked, &names);
+        if self.owned { Ok((full, minimal)) } else { Ok((plain_only(full), plain_only(minimal))) }
+    }
+
+    fn load(&mut self, apply: &Apply) -> Result<Option<String>, DriverError> {
+        let (full, minimal) = self.compile(&apply.policy, &apply.blocked)?;
+        let applied = drivers::apply_or_minimal(&mut self.nft, &full, &minimal)?;
+        self.remember_generation();
+        self.asked = Some(full.digest());
+        match applied {
+            drivers::Applied::Full => {
+                self.meant = full;
+                Ok(None)
+            }
+            drivers::Applied::Minimal(refusal) => {
+                self.meant = minimal;
+                Ok(Some(refusal.to_string()))
+            }
+        }
+    }
+
+    fn remember_generation(&mut self) {
+        if let Some(generation) = self.nft.own_generation()
+            && self.own.back() != Some(&generation)
+        {
+            self.own.push_back(generation);
+            let surplus = self.own.len().saturating_sub(REMEMBERED);
+            self.own.drain(..surplus);
+        }
+    }
+
+    /// Lets the tables of earlier agents go, once ours are in force.
+    fn take_over(&mut self) {
+        if self.nft.holds_inherited() {
+            self.nft.release_inherited();
+        }
+        for name in self.inherited.drain(..) {
+            self.manager.forget(&name);
+        }
+    }
+
+    fn observe(&self, found: Result<ObservedNet, DriverError>) -> Observed {
+        let meant = (!self.meant.is_empty()).then(|| self.meant.digest());
+        let net = match found {
+            Ok(net) => net,
+            Err(error) => {
+                let drift = vec![format!("the rules could not be read back: {error}")];
+                return Observed { meant, found: None, drift };
+            }
+        };
+        let drift = rules::diff(&self.meant, &net);
+        let rules = net.rule_set();
+        let found = (!rules.is_empty()).then(|| rules.digest());
+        Observed { meant, found, drift: drift.iter().take(MOST_DRIFT).map(ToString::to_string).collect() }
+    }
+}
+
+impl HostDriver for KernelDriver {
+    fn apply(&mut self, apply: &Apply) -> Applied {
+        let mut sessions_cut = 0;
+        if apply.end_sessions
+            && let Some((policy, blocked)) = self.current.take_if(|(policy, _)| policy.contains())
+        {
+            // Before opening: a frozen session would go on where it stopped (trap 3).
+            sessions_cut += sessions::end(&self.place, self.lab, &policy, &blocked);
+        }
+        let loaded = self.load(apply);
+        let fallback = match loaded {
+            Ok(fallback) => fallback,
+            Err(error) => {
+                let result = Err(error.to_string());
+                return Applied { request: apply.request, result, sessions_cut, fallback: None };
+            }
+        };
+        self.current = Some((apply.policy.clone(), apply.blocked.clone()));
+        if apply.end_sessions && (apply.policy.contains() || !apply.blocked.networks.is_empty()) {
+            sessions_cut += sessions::end(&self.place, self.lab, &apply.policy, &apply.blocked);
+        }
+        let first = self.nft.read();
+        if first.as_ref().is_ok_and(|net| holds(&self.meant, net)) {
+            self.take_over();
+        }
+        let found = if self.meant.is_empty() || first.is_err() { first } else { self.nft.read() };
+        Applied { request: apply.request, result: Ok(self.observe(found)), sessions_cut, fallback }
+    }
+
+    fn read_back(&mut self) -> Observed {
+        let found = self.nft.read();
+        self.observe(found)
+    }
+
+    fn probe(&mut self) -> Check {
+        let at_ms = HostClocks::new().and_then(|c| c.read()).map_or(UnixMillis(0), |c| c.wall_ms);
+        let facts = self.current.as_ref().map(|(policy, _)| self.facts(policy));
+        let facts = match facts {
+            Some(Ok(facts)) => facts,
+            Some(Err(error)) => return Check::Failed { detail: error.to_string(), at_ms },
+            None => return Check::NotPossible { detail: "nothing was applied by this agent".to_owned() },
+        };
+        match drivers::probe(&mut self.nft, &self.place, &self.meant, &facts) {
+            Err(error) => Check::Failed { detail: format!("the counters cannot be read: {error}"), at_ms },
+            Ok(canary) if canary.escaped() => Check::Failed { detail: canary.summary(), at_ms },
+            Ok(canary) if canary.held() => Check::Passed { detail: canary.summary(), at_ms },
+            Ok(canary) => Check::NotPossible { detail: canary.summary() },
+        }
+    }
+
+    fn rearm(&mut self, seconds: u32) -> Result<(), String> {
+        self.meant = std::mem::take(&mut self.meant).with_timer(Some(seconds));
+        let before = self.nft.generation().map_err(|e| e.to_string())?;
+        self.nft.rearm(&self.meant).map_err(|e| e.to_string())?;
+        let after = self.nft.generation().map_err(|e| e.to_string())?;
+        if after == before.wrapping_add(1) {
+            self.own.push_back(after);
+        }
+        Ok(())
+    }
+
+    fn outdated(&mut self) -> bool {
+        let Some((policy, blocked)) = &self.current else { return false };
+        // What cannot be looked at is looked at again by whoever applies next.
+        self.compile(policy, blocked).map_or(true, |(full, _)| self.asked != Some(full.digest()))
+    }
+
+    fn made(&self, generation: u32) -> bool {
+        self.own.contains(&generation)
+    }
+}
+
+/// Where packets that stay allowed go: the routers on the way are part of the rules.
+fn targets(policy: &Policy) -> Vec<IpAddr> {
+    let first = |net: &IpNet| net.hosts().next().unwrap_or(net.network());
+    let mut targets: Vec<IpAddr> = policy.controllers.iter().map(std::net::SocketAddr::ip).collect();
+    targets.extend(policy.internal.iter().map(first));
+    targets.extend(policy.exceptions.iter().map(|e| first(&e.peer)));
+    targets.sort_unstable();
+    targets.dedup();
+    targets
+}
+
+/// Whether everything meant is there, even if tables of an earlier agent still stand beside it.
+fn holds(meant: &RuleSet, found: &ObservedNet) -> bool {
+    rules::diff(meant, found).iter().all(|drift| matches!(drift, rules::Drift::ExtraTable { .. }))
+}
+
+/// The copies that live without a process: what early boot leaves behind.
+fn plain_only(mut rules: RuleSet) -> RuleSet {
+    rules.tables.retain(|table| table.role() != Some(Role::Owned));
+    rules
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,137 @@
+//! What the kernel says of its own accord: rules changed, cards and routes changed.
+//!
+//! Our own transactions are heard too; the worker tells them apart, because it knows when it made them.
+
+use std::future::pending;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::time::Duration;
+
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::drivers::{DriverError, LinkChange, LinkMonitor, Place, RuleChange, RuleMonitor};
+use crate::runtime::Event;
+
+/// Until a monitor that failed is opened again.
+const REOPEN: Duration = Duration::from_secs(5);
+/// Changes of cards and routes come in bursts; the rules are made anew once a burst has ended.
+const BURST: Duration = Duration::from_millis(50);
+/// A burst that does not end is not waited for any longer.
+const LONGEST_BURST: Duration = Duration::from_millis(500);
+
+/// Watches until the runtime ends. A monitor that fails is opened again, and the rules are read back then.
+pub async fn watch(lab: bool, events: mpsc::Sender<Event>) {
+    tokio::join!(rules(lab, &events), cards(lab, &events));
+    pending::<()>().await;
+}
+
+async fn rules(lab: bool, events: &mpsc::Sender<Event>) {
+    loop {
+        let watched = async {
+            let mut monitor = open(|| RuleMonitor::open(&Place::current(lab)?))?;
+            loop {
+                for change in changes(&mut monitor, RuleMonitor::changes).await? {
+                    if events.send(Event::Rules(change)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+        };
+        let ended: Result<(), MonitorError> = watched.await;
+        let Err(error) = ended else { return };
+        tracing::error!(%error, "rule_monitor_failed");
+        sleep(REOPEN).await;
+        if events.send(Event::Rules(RuleChange::Missed)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn cards(lab: bool, events: &mpsc::Sender<Event>) {
+    loop {
+        let watched = async {
+            let mut monitor = open(|| LinkMonitor::open(&Place::current(lab)?))?;
+            loop {
+                let first = changes(&mut monitor, LinkMonitor::changes).await?;
+                let detail = burst(&mut monitor, first).await?;
+                let Some(detail) = detail else { continue };
+                if events.send(Event::Cards(detail)).await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        let ended: Result<(), MonitorError> = watched.await;
+        let Err(error) = ended else { return };
+        tracing::error!(%error, "card_monitor_failed");
+        sleep(REOPEN).await;
+        let detail = "the kernel's news of cards were not heard for a while".to_owned();
+        if events.send(Event::Cards(detail)).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Gathers what follows closely; says in words what happened to cards.
+async fn burst(
+    monitor: &mut AsyncFd<Watched<LinkMonitor>>,
+    first: Vec<LinkChange>,
+) -> Result<Option<String>, MonitorError> {
+    let mut all = first;
+    let end = Instant::now() + LONGEST_BURST;
+    loop {
+        tokio::select! {
+            more = changes(monitor, LinkMonitor::changes) => all.extend(more?),
+            () = sleep(BURST) => break,
+            () = sleep_until(end) => break,
+        }
+    }
+    let mut words: Vec<String> = all.iter().map(describe).collect();
+    words.sort_unstable();
+    words.dedup();
+    words.truncate(10);
+    Ok((!words.is_empty()).then(|| words.join("; ")))
+}
+
+fn describe(change: &LinkChange) -> String {
+    match change {
+        LinkChange::Card { name, ifindex } => format!("card {name} ({ifindex}) appeared or changed"),
+        LinkChange::Gone { name, ifindex } => format!("card {name} ({ifindex}) is gone"),
+        LinkChange::Routes => "routes changed".to_owned(),
+        LinkChange::Missed => "the kernel dropped news of cards".to_owned(),
+    }
+}
+
+/// Why a monitor stopped hearing.
+#[derive(Debug, thiserror::Error)]
+enum MonitorError {
+    #[error(transparent)]
+    Driver(#[from] DriverError),
+    #[error("waiting for the kernel: {0}")]
+    Wait(#[from] std::io::Error),
+}
+
+/// A monitor as the event loop wants it.
+struct Watched<M>(M);
+
+impl<M: AsFd> AsRawFd for Watched<M> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
+
+fn open<M: AsFd>(make: impl FnOnce() -> Result<M, DriverError>) -> Result<AsyncFd<Watched<M>>, MonitorError> {
+    #[expect(deprecated, reason = "the safe constructor; a monitor never changes its descriptor")]
+    let watched = AsyncFd::with_interest(Watched(make()?), tokio::io::Interest::READABLE);
+    Ok(watched?)
+}
+
+async fn changes<M: AsFd, C>(
+    monitor: &mut AsyncFd<Watched<M>>,
+    read: impl Fn(&mut M) -> Result<Vec<C>, DriverError>,
+) -> Result<Vec<C>, MonitorError> {
+    let mut ready = monitor.readable_mut().await?;
+    let found = read(&mut ready.get_inner_mut().0);
+    ready.clear_ready();
+    Ok(found?)
+}
