@@ -343,7 +343,7 @@ mod tests {
     fn a_group_with_a_record_that_fails_is_kept_as_a_whole_or_not_at_all() {
         let folder = tempfile::tempdir().expect("folder");
         let mut store = SqliteStore::open(folder.path()).expect("store");
-        let broken = "CREATE TRIGGER no_b BEFORE INSERT ON envelopes WHEN NEW.seq > 1
+        let broken = "CREATE TRIGGER no_b AFTER INSERT ON envelopes WHEN NEW.seq > 2
                       BEGIN SELECT RAISE(ABORT, 'no more'); END";
         store.append(&[&envelope(b"a", true)]).expect("appended");
         store.connection.execute_batch(broken).expect("trigger");
