@@ -182,9 +182,7 @@ impl Findings {
 
     /// The table, in the form of docs/BENCHMARKS.md.
     pub(crate) fn table(&self, name: &str) -> String {
-        let mut rows = vec![
-            [name, "median", "min – max", "runs", "budget", ""].map(str::to_owned),
-        ];
+        let mut rows = vec![[name, "median", "min – max", "runs", "budget", ""].map(str::to_owned)];
         for figure in &self.figures {
             let range = format!("{} – {}", digits(figure.min), digits(figure.max));
             let median = format!("{} {}", digits(figure.median), figure.unit);

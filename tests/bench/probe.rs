@@ -20,7 +20,11 @@ const WAIT: Duration = Duration::from_secs(2);
 /// One does not.
 pub(crate) fn all_reach_outside(servers: &[Server]) -> Result<()> {
     let reached = reached(servers)?;
-    ensure!(reached == 2 * servers.len(), "{reached} of {} tries to reach the outside got through", 2 * servers.len());
+    ensure!(
+        reached == 2 * servers.len(),
+        "{reached} of {} tries to reach the outside got through",
+        2 * servers.len()
+    );
     Ok(())
 }
 

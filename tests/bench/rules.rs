@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result};
 use digue_lab::topology::CONTROLLER_PORT;
 use digue_proto::policy::{BlockList, OnLostManagement, Policy, Profile};
-use digue_proto::rules::{Card, HostFacts, LinkLayer, RuleSet, Support, TableNames, compile};
+use digue_proto::rules::{Card, HostFacts, LinkLayer, Role, RuleSet, Support, TableNames, compile, minimal};
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::{InterfaceFlags, if_nametoindex};
 
@@ -51,6 +51,18 @@ pub(crate) fn facts() -> Result<HostFacts> {
 
 /// The rules of a cut on such a server, under names that no other `number` has.
 pub(crate) fn cut_rules(facts: &HostFacts, number: u32) -> Result<RuleSet> {
-    let names = TableNames::from_entropy((u64::from(number) << 32 | u64::from(number)).to_be_bytes());
-    Ok(compile(&cut_policy()?, &BlockList::default(), facts, &names))
+    Ok(compile(&cut_policy()?, &BlockList::default(), facts, &names(number)))
+}
+
+/// What an administrator would write for the same purpose: three chains on IP traffic, in one copy. It is
+/// the compiler's own fallback, and much less than [`cut_rules`]. (nft cannot load again what it lists of
+/// the full rules: it refuses sets of addresses that are looked up by offset.)
+pub(crate) fn administrators_rules() -> Result<RuleSet> {
+    let mut rules = minimal(&cut_policy()?, &BlockList::default(), &names(0));
+    rules.tables.retain(|table| table.role() == Some(Role::Plain));
+    Ok(rules)
+}
+
+fn names(number: u32) -> TableNames {
+    TableNames::from_entropy((u64::from(number) << 32 | u64::from(number)).to_be_bytes())
 }

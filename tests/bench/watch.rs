@@ -217,9 +217,10 @@ impl Heard {
     }
 
     fn chain(&mut self, message: &[u8]) {
-        let Some((INET, attributes)) = message.split_at_checked(4).map(|(head, rest)| {
-            (head.first().copied().unwrap_or_default(), attributes(rest))
-        }) else {
+        let Some((INET, attributes)) = message
+            .split_at_checked(4)
+            .map(|(head, rest)| (head.first().copied().unwrap_or_default(), attributes(rest)))
+        else {
             return;
         };
         let ours = attributes.get(&CHAIN_TABLE).is_some_and(|name| name.starts_with(b"digue_"));
