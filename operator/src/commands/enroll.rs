@@ -16,7 +16,7 @@ use crate::problem::{Exit, Outcome, Problem};
 
 /// Arguments of `hosts enroll`.
 #[derive(Debug, Args)]
-#[group(id = "way", required = true, multiple = false, args = ["ssh", "invite", "accept", "key", "keys_from"])]
+#[command(group(clap::ArgGroup::new("way").required(true).multiple(false).args(["ssh", "invite", "accept", "key", "keys_from"])))]
 pub(crate) struct Enroll {
     /// With --accept: only these servers.
     #[arg(value_name = "HOST")]
