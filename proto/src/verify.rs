@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use ssh_key::{Algorithm, SshSig};
+use ssh_key::{Algorithm, LineEnding, SshSig};
 
 use crate::envelope::{Envelope, PayloadType};
 use crate::id::{Digest, PersonId};
@@ -211,6 +211,9 @@ pub fn tally<I: Ord + Clone>(envelope: &Envelope, keys: &[(I, &PersonKey)]) -> T
 /// Protocol step 4 for one signature.
 fn check<I: Clone>(armour: &str, envelope: &Envelope, keys: &[(I, &PersonKey)]) -> Result<I, SignatureError> {
     let signature = SshSig::from_pem(armour).map_err(|e| SignatureError::Format(e.to_string()))?;
+    if !is_canonical(armour, &signature) {
+        return Err(SignatureError::Format("not in the form that ssh-keygen writes".to_owned()));
+    }
     if signature.version() != SshSig::VERSION {
         return Err(SignatureError::Format(format!("version {}", signature.version())));
     }
@@ -232,6 +235,13 @@ fn check<I: Clone>(armour: &str, envelope: &Envelope, keys: &[(I, &PersonKey)]) 
     check_presence(&signature, trusted)?;
     key.verify(expected, &envelope.payload, &signature).map_err(|_| SignatureError::Invalid)?;
     Ok(owner.clone())
+}
+
+/// The library overlooks inner lengths that are too long. What it accepts and OpenSSH does not must not
+/// count: a relay could make a signature that is good here and bad for everyone else.
+fn is_canonical(armour: &str, signature: &SshSig) -> bool {
+    let visible = |text: &str| text.bytes().filter(|b| !b.is_ascii_whitespace()).collect::<Vec<u8>>();
+    signature.to_pem(LineEnding::LF).is_ok_and(|canonical| visible(&canonical) == visible(armour))
 }
 
 /// Neither ssh-key nor `ssh-keygen -Y verify` looks at these bits (3.3 of the trust design).
