@@ -32,3 +32,19 @@ mod a7_malicious_relay;
 mod a8_mix_and_match;
 #[cfg(test)]
 mod a9_rollback;
+#[cfg(test)]
+mod b11_bad_sshsig;
+#[cfg(test)]
+mod b14_whose_root;
+#[cfg(test)]
+mod b1_one_signature_twice;
+#[cfg(test)]
+mod b3_wrong_namespace;
+#[cfg(test)]
+mod b5_security_keys;
+#[cfg(test)]
+mod b6_bad_keys_in_a_root;
+#[cfg(test)]
+mod b8_malleable_signatures;
+#[cfg(test)]
+mod b9_other_bytes;
