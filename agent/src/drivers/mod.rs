@@ -4,9 +4,16 @@
 //! caller asks for. All are synchronous; the caller runs them on one thread so that effects keep their
 //! order. `unsafe` is confined to [`sys`].
 
+mod canary;
+mod capability;
+mod conntrack;
+mod facts;
+mod links;
+mod namespaces;
 mod netlink;
 mod nft;
 mod place;
+mod sockets;
 mod sys;
 
 use std::io;
@@ -14,9 +21,16 @@ use std::path::PathBuf;
 
 use digue_proto::rules::{ObservedNet, RuleSet};
 
+pub use canary::{Canary, Point, Probe, probe};
+pub use capability::{Capability, Trial, capability};
+pub use conntrack::flush_conntrack;
+pub use facts::facts;
+pub use links::{LinkChange, LinkMonitor, cards, next_hops};
+pub use namespaces::{Namespace, namespaces, within};
 pub use netlink::{Exchange, Malformed};
 pub use nft::{Batch, Dumps, NftDriver, RuleChange, RuleMonitor, decode, encode};
 pub use place::Place;
+pub use sockets::{Ended, end_sessions};
 
 /// What the rules in the kernel are, and making them others.
 pub trait NetDriver {

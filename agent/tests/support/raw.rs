@@ -8,8 +8,9 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 /// Sends a frame by a card of the calling thread's namespace, claiming to the kernel that it is of type
 /// `claimed` (which the frame itself may contradict).
-pub fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -> io::Result<()> {
-    let fd: OwnedFd = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
+pub(crate) fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -> io::Result<()> {
+    let fd: OwnedFd =
+        socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::EthAll)?;
     if bypass {
         let on: libc::c_int = 1;
         const PACKET_QDISC_BYPASS: libc::c_int = 20;
@@ -20,14 +21,14 @@ pub fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -> io::R
                 libc::SOL_PACKET,
                 PACKET_QDISC_BYPASS,
                 (&raw const on).cast(),
-                size_of_val(&on) as libc::socklen_t,
+                length_of(&on),
             )
         };
         assert_eq!(set, 0, "{}", io::Error::last_os_error());
     }
     // SAFETY: all-zero bytes are a valid `sockaddr_ll`.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_family = u16::try_from(libc::AF_PACKET).expect("a family");
     address.sll_protocol = claimed.to_be();
     address.sll_ifindex = i32::try_from(nix::net::if_::if_nametoindex(card)?).expect("an index");
     address.sll_halen = 6;
@@ -39,8 +40,12 @@ pub fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -> io::R
             frame.len(),
             0,
             (&raw const address).cast(),
-            size_of_val(&address) as libc::socklen_t,
+            length_of(&address),
         )
     };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+fn length_of<T>(value: &T) -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of_val(value)).expect("short")
 }

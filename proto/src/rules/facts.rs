@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policy;
+
 /// What the frames of a card begin with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -76,6 +78,17 @@ impl HostFacts {
     /// A host of which nothing is known but that its kernel is recent: no chain is bound to a card.
     pub const fn unknown() -> Self {
         Self { cards: Vec::new(), next_hops: Vec::new(), dhcp_servers: Vec::new(), support: Support::FULL }
+    }
+
+    /// The addresses to which the way must be known before a policy is compiled: one of each controller,
+    /// internal network and excepted peer; sorted, unique.
+    pub fn route_targets(policy: &Policy) -> Vec<IpAddr> {
+        let networks = policy.internal.iter().copied().chain(policy.exceptions.iter().map(|e| e.peer));
+        let inside = networks.map(|net| net.hosts().next().unwrap_or(net.network()));
+        let mut targets: Vec<IpAddr> = policy.controllers.iter().map(|c| c.ip()).chain(inside).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
     }
 
     /// The same with every list sorted and without repetition.

@@ -8,4 +8,4 @@ mod wire;
 pub use socket::Exchange;
 pub(crate) use socket::{NetlinkSocket, Protocol, port_of};
 pub use wire::Malformed;
-pub(crate) use wire::{ Writer, attributes, be32, be64, first, messages, ne16, ne32, text};
+pub(crate) use wire::{Writer, attributes, be32, be64, first, ne16, ne32, text};

@@ -8,8 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvfrom, send,
-    setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvfrom,
+    send, setsockopt, socket, sockopt,
 };
 use nix::sys::time::{TimeVal, TimeValLike};
 
@@ -81,6 +81,9 @@ impl Exchange {
 fn os(operation: &'static str) -> impl FnOnce(Errno) -> Exchange {
     move |errno| Exchange::Os { operation, source: errno.into() }
 }
+
+/// Messages that were received: type and body of each.
+pub(crate) type Listed = Vec<(u16, Vec<u8>)>;
 
 /// A netlink socket, bound to the network namespace in which it was opened.
 #[derive(Debug)]
@@ -155,7 +158,12 @@ impl NetlinkSocket {
 
     /// Sends prepared requests that ask for an answer each, and gives the answers in order: zero or an
     /// error number.
-    pub(crate) fn answers(&mut self, bytes: &[u8], first: u32, count: u32) -> Result<Vec<Option<Errno>>, Exchange> {
+    pub(crate) fn answers(
+        &mut self,
+        bytes: &[u8],
+        first: u32,
+        count: u32,
+    ) -> Result<Vec<Option<Errno>>, Exchange> {
         self.send(bytes)?;
         let mut answers = Vec::new();
         while answers.len() < count as usize {
@@ -198,7 +206,7 @@ impl NetlinkSocket {
     }
 
     /// Lists something: the bodies of all messages of the answer. Tried again when it was interrupted.
-    pub(crate) fn dump(&mut self, kind: u16, body: impl Fn(&mut Writer)) -> Result<Vec<(u16, Vec<u8>)>, Exchange> {
+    pub(crate) fn dump(&mut self, kind: u16, body: impl Fn(&mut Writer)) -> Result<Listed, Exchange> {
         for _ in 0..RETRIES {
             match self.dump_once(kind, &body) {
                 Ok(Some(found)) => return Ok(found),
@@ -211,16 +219,12 @@ impl NetlinkSocket {
         Err(Exchange::Unstable)
     }
 
-    fn dump_once(
-        &mut self,
-        kind: u16,
-        body: &impl Fn(&mut Writer),
-    ) -> Result<Option<Vec<(u16, Vec<u8>)>>, Exchange> {
+    fn dump_once(&mut self, kind: u16, body: &impl Fn(&mut Writer)) -> Result<Option<Listed>, Exchange> {
         let seq = self.reserve(1);
         let mut writer = Writer::default();
         writer.message(kind, REQUEST | DUMP, seq, body);
         self.send(&writer.into_bytes())?;
-        let mut found = Vec::new();
+        let mut found = Listed::new();
         let mut interrupted = false;
         loop {
             let buffer = self.receive()?;
@@ -242,14 +246,16 @@ impl NetlinkSocket {
     }
 
     /// The messages that are waiting, if any; for sockets that hear a multicast group.
-    pub(crate) fn waiting(&mut self) -> Result<Vec<(u16, Vec<u8>)>, Exchange> {
+    pub(crate) fn waiting(&mut self) -> Result<Listed, Exchange> {
         let mut found = Vec::new();
         loop {
             match self.receive() {
                 Ok(buffer) => {
                     found.extend(messages(buffer)?.into_iter().map(|m| (m.kind, m.body.to_vec())));
                 }
-                Err(Exchange::Os { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => return Ok(found),
+                Err(Exchange::Os { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(found);
+                }
                 Err(other) => return Err(other),
             }
         }

@@ -203,7 +203,10 @@ mod tests {
         writer.message(8, 0, 43, |w| w.be64(1, u64::MAX));
         let bytes = writer.into_bytes();
         let found = messages(&bytes).expect("messages");
-        assert_eq!(found.iter().map(|m| (m.kind, m.flags, m.seq)).collect::<Vec<_>>(), [(7, 5, 42), (8, 0, 43)]);
+        assert_eq!(
+            found.iter().map(|m| (m.kind, m.flags, m.seq)).collect::<Vec<_>>(),
+            [(7, 5, 42), (8, 0, 43)]
+        );
         let outer = attributes(found[0].body).expect("attributes");
         assert_eq!(text(first(&outer, 1).expect("text")), "digue");
         let inner = attributes(first(&outer, 2).expect("nest")).expect("attributes");

@@ -4,8 +4,8 @@
 //! an error is never read as "nothing there".
 
 use digue_proto::rules::{
-    Chain, ChainKind, CounterReading, Element, Family, ForeignTable, Hook, ObservedNet, ObservedTable, Owner, Rule, Set,
-    Table, Timer, Verdict,
+    Chain, ChainKind, CounterReading, Element, Family, ForeignTable, Hook, ObservedNet, ObservedTable, Owner,
+    Rule, Set, Table, Timer, Verdict,
 };
 
 use super::code::{self, chain, rule, set, table};
@@ -41,7 +41,8 @@ struct Item<'a> {
 
 impl<'a> Item<'a> {
     fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
-        let (&[family, ..], rest) = body.split_first_chunk::<4>().ok_or(Malformed("short nf_tables message"))?;
+        let (&[family, ..], rest) =
+            body.split_first_chunk::<4>().ok_or(Malformed("short nf_tables message"))?;
         Ok(Self { family, attributes: attributes(rest)? })
     }
     fn get(&self, kind: u16) -> Option<&'a [u8]> {
@@ -106,7 +107,11 @@ pub(super) fn set_name(body: &[u8]) -> Result<String, Malformed> {
 ///
 /// # Errors
 /// Bytes that are no well-formed answer of the kernel.
-pub fn decode(dumps: &Dumps, sockets: &[u32], owner_supported: Option<bool>) -> Result<ObservedNet, Malformed> {
+pub fn decode(
+    dumps: &Dumps,
+    sockets: &[u32],
+    owner_supported: Option<bool>,
+) -> Result<ObservedNet, Malformed> {
     let mut observed = ObservedNet {
         generation: dumps.generation,
         owner_supported,
@@ -200,14 +205,22 @@ fn hook(item: &Item<'_>, family: Family) -> Result<Option<Hook>, Malformed> {
     let policy = item.number(chain::POLICY)?.and_then(code::verdict_of);
     Ok(Some(Hook {
         kind,
-        point: code::hook_of(family, number(chain::HOOK_NUMBER)?.ok_or(Malformed("a hook without a number"))?),
+        point: code::hook_of(
+            family,
+            number(chain::HOOK_NUMBER)?.ok_or(Malformed("a hook without a number"))?,
+        ),
         priority: number(chain::HOOK_PRIORITY)?.ok_or(Malformed("a hook without a priority"))?.cast_signed(),
         policy: policy.unwrap_or(Verdict::Accept),
         devices,
     }))
 }
 
-fn sets(dumps: &Dumps, key: &TableKey, table: &Table, timers: &mut Vec<Timer>) -> Result<Vec<Set>, Malformed> {
+fn sets(
+    dumps: &Dumps,
+    key: &TableKey,
+    table: &Table,
+    timers: &mut Vec<Timer>,
+) -> Result<Vec<Set>, Malformed> {
     let mut sets = Vec::new();
     for body in &dumps.sets {
         let item = Item::parse(body)?;
@@ -239,7 +252,8 @@ fn sets(dumps: &Dumps, key: &TableKey, table: &Table, timers: &mut Vec<Timer>) -
                 left_ms,
             }));
         }
-        found.elements = if found.interval { intervals(raw) } else { raw.into_iter().map(RawElement::whole).collect() };
+        found.elements =
+            if found.interval { intervals(raw) } else { raw.into_iter().map(RawElement::whole).collect() };
         found.elements.sort_unstable();
         sets.push(found);
     }
@@ -323,14 +337,22 @@ fn intervals(mut raw: Vec<RawElement>) -> Vec<Element> {
             match open.take() {
                 Some(begin) => {
                     let to = predecessor(&element.key);
-                    found.push(Element { from: begin.key.into(), to: to.into(), timeout_ms: begin.timeout_ms });
+                    found.push(Element {
+                        from: begin.key.into(),
+                        to: to.into(),
+                        timeout_ms: begin.timeout_ms,
+                    });
                 }
                 // nft marks the gap before the first interval with an end at zero.
                 None if element.key.iter().all(|byte| *byte == 0) => {}
                 None => found.push(element.whole()),
             }
         } else if let Some(unclosed) = open.replace(element) {
-            found.push(Element { from: unclosed.key.into(), to: Vec::new().into(), timeout_ms: unclosed.timeout_ms });
+            found.push(Element {
+                from: unclosed.key.into(),
+                to: Vec::new().into(),
+                timeout_ms: unclosed.timeout_ms,
+            });
         }
     }
     if let Some(last) = open {

@@ -105,7 +105,9 @@ impl NftDriver {
         for table in &mut loaded.tables {
             let role = table.role();
             let same = |raw: &&RawTable| {
-                raw.key.0 == code::family(table.family) && role_of(&raw.key.1, table) == role && role.is_some()
+                raw.key.0 == code::family(table.family)
+                    && role_of(&raw.key.1, table) == role
+                    && role.is_some()
             };
             let ours = |raw: &&RawTable| raw.owner.is_none_or(|port| port == self.socket.port());
             if let Some(raw) = present.iter().filter(ours).find(same) {
@@ -140,7 +142,9 @@ impl NftDriver {
                 header(family)(w);
                 body(w);
             });
-            listed.map(|found| found.into_iter().map(|(_, body)| body).collect::<Vec<_>>()).map_err(kernel(operation))
+            listed
+                .map(|found| found.into_iter().map(|(_, body)| body).collect::<Vec<_>>())
+                .map_err(kernel(operation))
         };
         dumps.tables = list(code::GETTABLE, "listing tables", 0, &|_| {})?;
         let mut ours = Vec::new();
@@ -194,6 +198,7 @@ impl NftDriver {
                 let errno = source.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
                 let making_table = makes_table(rules, first, seq);
                 let owned = rules.tables.iter().any(|table| table.owner);
+                #[expect(clippy::wildcard_enum_match_arm, reason = "every other refusal is final")]
                 match errno {
                     // The name is taken, maybe on purpose (trap 13): take another.
                     Errno::EEXIST | Errno::EPERM if making_table => {
@@ -206,7 +211,9 @@ impl NftDriver {
                         Ok(None)
                     }
                     // Someone removed a table of ours meanwhile, or the rule set was busy.
-                    Errno::ENOENT if seq.wrapping_sub(first) > count.saturating_sub(removed(&removals)) => Ok(None),
+                    Errno::ENOENT if seq.wrapping_sub(first) > count.saturating_sub(removed(&removals)) => {
+                        Ok(None)
+                    }
                     Errno::EAGAIN | Errno::EINTR | Errno::EBUSY => Ok(None),
                     _ => Err(DriverError::Refused { part: describe(rules, &removals, first, seq), source }),
                 }
@@ -286,9 +293,8 @@ fn role_of(name: &str, like: &digue_proto::rules::Table) -> Option<digue_proto::
 
 fn fresh_names() -> Result<TableNames, DriverError> {
     let mut random = [0; 8];
-    rand_core::RngCore::try_fill_bytes(&mut rand_core::OsRng, &mut random).map_err(|error| DriverError::Os {
-        operation: "drawing names of tables",
-        source: std::io::Error::other(error),
+    rand_core::RngCore::try_fill_bytes(&mut rand_core::OsRng, &mut random).map_err(|error| {
+        DriverError::Os { operation: "drawing names of tables", source: std::io::Error::other(error) }
     })?;
     Ok(TableNames::from_entropy(random))
 }

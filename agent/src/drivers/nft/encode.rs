@@ -216,7 +216,8 @@ impl Building<'_> {
 
     fn rules(&mut self, table: &Table, chain: &Chain) {
         for (number, rule) in (1u32..).zip(&chain.rules) {
-            let place = format_args!("rule {number} of chain {} of table {}", chain.name, table.family.as_str());
+            let place =
+                format_args!("rule {number} of chain {} of table {}", chain.name, table.family.as_str());
             let flags = code::APPEND | code::CREATE;
             self.put(code::NEWRULE, flags, code::family(table.family), place, |w| {
                 w.text(rule::TABLE, &table.name);
@@ -284,4 +285,3 @@ fn successor(number: &[u8]) -> Option<Vec<u8>> {
     }
     None
 }
-

@@ -100,7 +100,9 @@ pub(super) fn write(w: &mut Writer, exprs: &[Expr]) {
             }),
             Expr::Verdict(verdict) => element(w, "immediate", |w| {
                 w.be32(1, VERDICT_REGISTER);
-                w.nest(2, |w| w.nest(attr::DATA_VERDICT, |w| w.be32(attr::VERDICT_CODE, code::verdict(*verdict))));
+                w.nest(2, |w| {
+                    w.nest(attr::DATA_VERDICT, |w| w.be32(attr::VERDICT_CODE, code::verdict(*verdict)))
+                });
             }),
             Expr::Foreign { name, bytes } => element(w, name, |w| w.raw(bytes)),
         }
@@ -289,7 +291,9 @@ fn step(name: &str, attributes: &[(u16, &[u8])]) -> Result<Option<Step>, Malform
         "limit" => limit(attributes)?,
         "counter" => Some(Step::Whole(Expr::Counter)),
         "reject" => match (number(1)?, first(attributes, 2)) {
-            (Some(REJECT_TCP_RESET), None | Some([0])) => Some(Step::Whole(Expr::Reject(RejectWith::TcpReset))),
+            (Some(REJECT_TCP_RESET), None | Some([0])) => {
+                Some(Step::Whole(Expr::Reject(RejectWith::TcpReset)))
+            }
             (Some(REJECT_ICMPX), Some([ICMPX_ADMIN_PROHIBITED])) => {
                 Some(Step::Whole(Expr::Reject(RejectWith::AdminProhibited)))
             }
@@ -316,7 +320,8 @@ fn bitwise(attributes: &[(u16, &[u8])]) -> Result<Option<Step>, Malformed> {
     let in_place = number(1)? == Some(NFT_REG_1) && number(2)? == Some(NFT_REG_1);
     let (Some(mask), Some(xor)) = (value(attributes, 4)?, value(attributes, 5)?) else { return Ok(None) };
     let length = number(3)?.is_some_and(|length| length as usize == mask.len());
-    let plain = xor.len() == mask.len() && xor.iter().all(|b| *b == 0) && matches!(number(6)?, None | Some(0));
+    let plain =
+        xor.len() == mask.len() && xor.iter().all(|b| *b == 0) && matches!(number(6)?, None | Some(0));
     Ok(if in_place && length && plain { Some(Step::Mask { mask }) } else { None })
 }
 

@@ -35,11 +35,8 @@ fn step() -> impl Strategy<Value = Expr> {
             op,
             value: vec![byte; field.width()].into(),
         }),
-        (proptest::collection::vec(field(), 1..4), any::<bool>()).prop_map(|(fields, negated)| Expr::Lookup {
-            fields,
-            set: "controllers4".to_owned(),
-            negated
-        }),
+        (proptest::collection::vec(field(), 1..4), any::<bool>())
+            .prop_map(|(fields, negated)| Expr::Lookup { fields, set: "controllers4".to_owned(), negated }),
         Just(Expr::Counter),
         Just(Expr::Reject(RejectWith::TcpReset)),
         Just(Expr::Reject(RejectWith::AdminProhibited)),
@@ -63,7 +60,9 @@ fn a_load_that_nothing_of_ours_uses_is_foreign() {
     expr::write(&mut tail, &counter);
     bytes.extend(tail.into_bytes());
     let (found, counts) = expr::read(&bytes).expect("well formed");
-    assert!(matches!(found.as_slice(), [Expr::Foreign { name, .. }, other] if name == "meta" && other != &Expr::Counter));
+    assert!(
+        matches!(found.as_slice(), [Expr::Foreign { name, .. }, other] if name == "meta" && other != &Expr::Counter)
+    );
     assert_eq!(counts.len(), 1);
 }
 

@@ -1,0 +1,530 @@
+//! Trying to get out of a cut, in the ways of section 4.4, with a real kernel and two or three namespaces.
+
+mod support;
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::process::Command;
+
+use digue_agent::drivers::{
+    NetDriver, NftDriver, Place, end_sessions, facts, flush_conntrack, namespaces, probe, within,
+};
+use digue_proto::policy::{BlockList, Direction, Exception, Policy, Profile, Transport};
+use digue_proto::rules::{Family, HostFacts, Role, RuleSet, Support, allows, compile, coverage};
+use support::raw::send_frame;
+use support::{
+    CONTROLLER, CONTROLLER6, INTERNAL, INTERNAL6, Net, OUTSIDE, OUTSIDE6, World, has, ip, names, policy,
+    private_network, reaches_tcp, reaches_udp, run, session, talk, wait_for,
+};
+
+struct Host {
+    world: World,
+    driver: NftDriver,
+    place: Place,
+}
+
+impl Host {
+    fn new() -> Self {
+        let world = World::new();
+        let place = Place::current(true).expect("a private place");
+        let driver = NftDriver::open(&place).expect("a driver");
+        for open in [CONTROLLER, CONTROLLER6, INTERNAL, INTERNAL6, OUTSIDE, OUTSIDE6] {
+            wait_for("the way there", || reaches_tcp(open));
+            assert!(reaches_udp(open), "{open}");
+        }
+        Self { world, driver, place }
+    }
+
+    fn facts(&self, policy: &Policy) -> HostFacts {
+        let root = tempfile::tempdir().expect("a folder");
+        facts(&self.place, &HostFacts::route_targets(policy), Support::FULL, root.path()).expect("facts")
+    }
+
+    fn contain(&mut self, policy: &Policy, blocked: &BlockList) -> RuleSet {
+        let facts = self.facts(policy);
+        let rules = compile(policy, blocked, &facts, &names(5));
+        self.driver.apply(&rules).expect("applied");
+        assert_eq!(coverage(&rules, &facts), []);
+        self.world.wire.frames();
+        rules
+    }
+
+    fn cut(&mut self, profile: Profile) -> RuleSet {
+        self.contain(&policy(profile), &BlockList::default())
+    }
+
+    fn release(&mut self) {
+        self.driver.apply(&RuleSet::empty()).expect("released");
+    }
+
+    /// Frames that hold an address of the outside, since the last look. A message to the controller goes
+    /// first, so that everything sent before it has arrived.
+    fn leaks(&self) -> usize {
+        assert!(reaches_tcp(CONTROLLER), "the controller");
+        let frames = self.world.wire.frames();
+        let outside: [&[u8]; 2] = [&[198, 51, 100, 66], &[0x20, 0x01, 0x0d, 0xb8, 0, 0x66]];
+        let holds = |frame: &Vec<u8>| outside.iter().any(|a| frame.windows(a.len()).any(|w| w == *a));
+        frames.iter().filter(|frame| holds(frame)).count()
+    }
+
+    fn mac(&self) -> [u8; 6] {
+        let facts = self.facts(&policy(Profile::Cut));
+        facts
+            .cards
+            .iter()
+            .find(|card| card.name == "eth0")
+            .and_then(|card| card.mac)
+            .expect("a hardware address")
+    }
+}
+
+#[test]
+fn a_cut_keeps_controllers_and_internal_networks_and_nothing_else() {
+    if !private_network("a_cut_keeps_controllers_and_internal_networks_and_nothing_else") {
+        return;
+    }
+    let mut host = Host::new();
+    host.cut(Profile::Cut);
+    for open in [CONTROLLER, CONTROLLER6, INTERNAL, INTERNAL6] {
+        assert!(reaches_tcp(open) && reaches_udp(open), "{open} is internal");
+    }
+    for shut in [OUTSIDE, OUTSIDE6] {
+        assert!(!reaches_tcp(shut) && !reaches_udp(shut), "{shut} is outside");
+    }
+    if has("ping") {
+        assert!(run("ping", "-c 1 -W 1 10.77.0.9").is_ok());
+        assert!(run("ping", "-c 1 -W 1 198.51.100.66").is_err());
+        assert!(run("ping", "-c 1 -W 1 2001:db8:66::66").is_err());
+    }
+    assert_eq!(host.leaks(), 0);
+    host.release();
+    assert!(reaches_tcp(OUTSIDE) && reaches_tcp(OUTSIDE6));
+}
+
+#[test]
+fn isolation_keeps_controllers_only_and_darkness_keeps_nothing() {
+    if !private_network("isolation_keeps_controllers_only_and_darkness_keeps_nothing") {
+        return;
+    }
+    let mut host = Host::new();
+    host.cut(Profile::Isolate);
+    for round in 0..2 {
+        assert!(reaches_tcp(CONTROLLER) && reaches_tcp(CONTROLLER6), "round {round}");
+        // The neighbours are forgotten, so they must be found again through the rules.
+        ip("neigh flush dev eth0");
+    }
+    for shut in [INTERNAL, INTERNAL6, OUTSIDE, OUTSIDE6] {
+        assert!(!reaches_tcp(shut) && !reaches_udp(shut), "{shut}");
+    }
+    assert!(!reaches_udp(CONTROLLER), "the controller's port is open to TCP only");
+    assert_eq!(host.leaks(), 0);
+    assert!(host.world.rest.within(|| !reaches_tcp("10.77.1.1:22")));
+    host.cut(Profile::Dark);
+    assert!(!reaches_tcp(CONTROLLER) && !reaches_tcp(CONTROLLER6));
+    support::serve("127.0.0.1:8080");
+    support::serve("10.77.1.1:8080");
+    assert!(reaches_tcp("127.0.0.1:8080") && reaches_tcp("10.77.1.1:8080"), "the host still reaches itself");
+    let left = host.world.wire.frames();
+    assert!(left.is_empty(), "left a dark host: {left:02x?}");
+}
+
+#[test]
+fn an_exception_opens_one_flow_in_one_direction() {
+    if !private_network("an_exception_opens_one_flow_in_one_direction") {
+        return;
+    }
+    let mut host = Host::new();
+    support::serve("10.77.1.1:22");
+    support::serve("10.77.1.1:23");
+    let exception = |direction, peer: &str, port| Exception {
+        direction,
+        transport: Transport::Tcp,
+        peer: peer.parse().expect("network"),
+        port,
+        owner: "forensics".to_owned(),
+        reason: "jump host".to_owned(),
+        until_ms: None,
+    };
+    let mut isolated = policy(Profile::Isolate);
+    isolated.exceptions = vec![
+        exception(Direction::Inbound, "10.77.0.9/32", 22),
+        exception(Direction::Outbound, "198.51.100.66/32", 443),
+    ];
+    host.contain(&isolated, &BlockList::default());
+    let from = |source: &str, to: &str| host.world.rest.within(|| connect_from(source, to));
+    assert!(from("10.77.0.9", "10.77.1.1:22"));
+    assert!(!from("10.77.0.9", "10.77.1.1:23"));
+    assert!(!from("10.77.0.1", "10.77.1.1:22"));
+    assert!(reaches_tcp(OUTSIDE));
+    assert!(!reaches_udp(OUTSIDE) && !reaches_tcp(INTERNAL));
+}
+
+/// Whether a connection from one of several own addresses can be made.
+fn connect_from(source: &str, to: &str) -> bool {
+    use nix::sys::socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, setsockopt, socket, sockopt,
+    };
+    use std::os::fd::AsRawFd;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    let source: std::net::Ipv4Addr = source.parse().expect("address");
+    let to: std::net::SocketAddrV4 = to.parse().expect("address");
+    bind(fd.as_raw_fd(), &SockaddrIn::from(std::net::SocketAddrV4::new(source, 0))).expect("bound");
+    // The kernel gives up after this long, which a refused packet never reaches.
+    let patience = nix::sys::time::TimeValLike::milliseconds(700);
+    setsockopt(&fd, sockopt::SendTimeout, &patience).expect("a timeout");
+    connect(fd.as_raw_fd(), &SockaddrIn::from(to)).is_ok()
+}
+
+#[test]
+fn a_session_from_before_dies_and_does_not_resume_after_the_release() {
+    if !private_network("a_session_from_before_dies_and_does_not_resume_after_the_release") {
+        return;
+    }
+    let mut host = Host::new();
+    let policy = policy(Profile::Cut);
+    let none = BlockList::default();
+    let mut outside = session(OUTSIDE).expect("a session");
+    let mut outside6 = session(OUTSIDE6).expect("a session");
+    let mut internal = session(INTERNAL).expect("a session");
+    let mut controller = session(CONTROLLER).expect("a session");
+    let datagrams = std::net::UdpSocket::bind("0.0.0.0:0").expect("a socket");
+    datagrams.connect(OUTSIDE).expect("connected");
+
+    host.contain(&policy, &none);
+    let ended = end_sessions(&host.place, |flow| allows(&policy, &none, flow)).expect("ended");
+    assert!(!ended.unsupported, "this kernel cannot destroy sockets");
+    assert!(ended.destroyed >= 3, "two TCP sessions and a UDP one: {ended:?}");
+    assert_eq!(ended.refused, 0);
+    assert!(ended.kept >= 2);
+    _ = flush_conntrack(&host.place);
+    assert!(!talk(&mut outside) && !talk(&mut outside6));
+    assert!(datagrams.send(b"hello").is_err());
+    assert!(talk(&mut internal) && talk(&mut controller), "allowed sessions live on");
+    // Bytes written to a session that rules alone had frozen would leave now.
+    assert!(outside.write_all(b"queued").is_err());
+    assert_eq!(host.leaks(), 0);
+
+    host.release();
+    host.world.wire.frames();
+    assert!(!talk(&mut outside) && !talk(&mut outside6), "nothing resumes");
+    assert_eq!(host.leaks(), 0);
+    assert!(reaches_tcp(OUTSIDE), "a new session is possible");
+    _ = internal.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn rules_alone_only_freeze_a_session_which_is_why_sockets_are_destroyed() {
+    if !private_network("rules_alone_only_freeze_a_session_which_is_why_sockets_are_destroyed") {
+        return;
+    }
+    let mut host = Host::new();
+    // Without the reset that output sends to the program, as a forwarded session would see it.
+    let mut outside = session(OUTSIDE).expect("a session");
+    let facts = host.facts(&policy(Profile::Cut));
+    let mut rules = compile(&policy(Profile::Cut), &BlockList::default(), &facts, &names(5));
+    for chain in rules.tables.iter_mut().flat_map(|t| &mut t.chains).filter(|chain| chain.name == "output") {
+        chain.rules.retain(|rule| rule.comment != "refused");
+    }
+    host.driver.apply(&rules).expect("applied");
+    assert!(!talk(&mut outside));
+    host.release();
+    wait_for("the resumed session", || talk(&mut outside));
+}
+
+#[test]
+fn address_translation_of_the_controllers_own_tuple_does_not_leak() {
+    if !private_network("address_translation_of_the_controllers_own_tuple_does_not_leak") || !has("nft") {
+        return;
+    }
+    let mut host = Host::new();
+    for (family, from, to) in
+        [("ip", "10.77.0.2", "198.51.100.66:443"), ("ip6", "fd77::2", "[2001:db8:66::66]:443")]
+    {
+        run("nft", &format!("add table {family} trick")).expect("a table");
+        let hook = "{ type nat hook output priority -100; }";
+        if run("nft", &format!("add chain {family} trick out {hook}")).is_err() {
+            eprintln!("skipped: this kernel has no address translation for {family}");
+            return;
+        }
+        let rule = format!("add rule {family} trick out {family} daddr {from} tcp dport 7443 dnat to {to}");
+        run("nft", &rule).expect("a rule");
+    }
+    assert!(reaches_tcp(CONTROLLER), "through the trick, at the outside");
+    let wire = host.world.wire.holding(&[198, 51, 100, 66]);
+    assert!(wire > 0, "the trick works on an open host");
+    host.cut(Profile::Isolate);
+    for controller in [CONTROLLER, CONTROLLER6] {
+        assert!(!reaches_tcp(controller), "the channel is lost, and seen to be lost");
+    }
+    assert_eq!(host.world.wire.holding(&[198, 51, 100, 66]), 0);
+    assert_eq!(host.world.wire.holding(&[0x20, 0x01, 0x0d, 0xb8, 0, 0x66]), 0);
+}
+
+/// An Ethernet frame with an IPv4 packet from `source` to `target`.
+fn ipv4_frame(mac: [u8; 6], source: [u8; 4], target: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0xff; 6];
+    frame.extend(mac);
+    frame.extend([0x08, 0x00, 0x45, 0]);
+    frame.extend(u16::try_from(20 + payload.len()).expect("short").to_be_bytes());
+    frame.extend([0, 1, 0, 0, 64, protocol, 0, 0]);
+    frame.extend(source);
+    frame.extend(target);
+    frame.extend(payload);
+    frame.resize(frame.len().max(60), 0);
+    frame
+}
+
+const OUT4: [u8; 4] = [198, 51, 100, 66];
+const SECRET: &[u8] = b"stolen data";
+
+#[test]
+fn raw_frames_do_not_leave_whatever_they_claim_to_be() {
+    if !private_network("raw_frames_do_not_leave_whatever_they_claim_to_be") {
+        return;
+    }
+    let mut host = Host::new();
+    let mac = host.mac();
+    let own = [10, 77, 1, 1];
+    let udp = [&[0, 53, 0, 53, 0, 19, 0, 0][..], SECRET].concat();
+    let plain = ipv4_frame(mac, own, OUT4, 17, &udp);
+    // The controller's port, as a source that a careless rule would accept.
+    let mut tcp = vec![0x1d, 0x13, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0];
+    tcp.extend(SECRET);
+    let spoofed = ipv4_frame(mac, [10, 77, 0, 2], OUT4, 6, &tcp);
+    // IPv6 to the outside, whose source holds an internal IPv4 address where IPv4 keeps its target.
+    let mut six = vec![0xff; 6];
+    six.extend(mac);
+    six.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 40, 59, 64]);
+    six.extend([0xfd, 0x77, 0, 0, 0, 0, 0, 0, 10, 77, 0, 9, 0, 0, 1, 1]);
+    six.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0x66, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x66]);
+    six.extend(SECRET);
+    six.resize(80, 0);
+    // A VLAN tag before an IPv4 header that is in its usual place for a careless reader.
+    let mut tagged = plain[..12].to_vec();
+    tagged.extend([0x81, 0x00, 0x45, 0x00]);
+    tagged.extend(&plain[12..]);
+    let mut strange = plain.clone();
+    strange[12..14].copy_from_slice(&[0x12, 0x34]);
+    // ARP by its type, anything by its content; and ARP for the outside.
+    let mut arp = plain.clone();
+    arp[12..14].copy_from_slice(&[0x08, 0x06]);
+    let mut asking = vec![0xff; 6];
+    asking.extend(mac);
+    asking.extend([0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+    asking.extend(mac);
+    asking.extend(own);
+    asking.extend([0; 6]);
+    asking.extend(OUT4);
+    asking.extend(SECRET);
+    asking.resize(60, 0);
+    // Neighbour discovery that a router would pass on.
+    let mut discovery = vec![0xff; 6];
+    discovery.extend(mac);
+    discovery.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 35, 58, 255]);
+    discovery.extend([0xfd, 0x77, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1]);
+    discovery.extend([0x20, 0x01, 0x0d, 0xb8, 0, 0x66, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x66]);
+    discovery.extend([135, 0, 0, 0, 0, 0, 0, 0]);
+    discovery.extend(SECRET);
+    discovery.resize(90, 0);
+    let frames = [
+        ("UDP", &plain),
+        ("TCP from the controller's address", &spoofed),
+        ("IPv6", &six),
+        ("a VLAN tag", &tagged),
+        ("an unknown type", &strange),
+        ("IPv4 in ARP", &arp),
+        ("ARP", &asking),
+        ("neighbour discovery", &discovery),
+    ];
+    let claims = [0, 0x0800, 0x86dd, 0x0806, 0x8100, 0x0003];
+    let everything = |expected: bool, host: &Host| {
+        for (name, frame) in frames {
+            for claim in claims {
+                for bypass in [false, true] {
+                    host.world.wire.frames();
+                    // Refused is as good as lost.
+                    _ = send_frame("eth0", claim, frame, bypass);
+                    let arrived = || host.world.wire.holding(SECRET) > 0;
+                    if expected {
+                        wait_for(&format!("{name} as {claim:#06x}"), arrived);
+                    } else {
+                        assert!(reaches_tcp(CONTROLLER));
+                        assert!(!arrived(), "{name} as {claim:#06x} leaked, bypass {bypass}");
+                    }
+                }
+            }
+        }
+    };
+    everything(true, &host);
+    host.cut(Profile::Cut);
+    everything(false, &host);
+    host.cut(Profile::Isolate);
+    everything(false, &host);
+}
+
+/// A guest in a namespace of its own, tried against the outside before and after a cut.
+fn guest_is_cut(host: &mut Host, guest: &Net, internal_stays: bool) {
+    let reaches = |to: &'static str| guest.within(|| reaches_tcp(to));
+    wait_for("the guest's way out", || reaches(OUTSIDE));
+    assert!(reaches(INTERNAL));
+    host.cut(Profile::Cut);
+    assert!(!reaches(OUTSIDE), "the guest still gets out");
+    assert!(guest.within(|| !reaches_udp(OUTSIDE)));
+    assert_eq!(reaches(INTERNAL), internal_stays);
+    assert_eq!(host.leaks(), 0);
+    host.cut(Profile::Isolate);
+    assert!(!reaches(OUTSIDE) && !reaches(INTERNAL));
+    assert_eq!(host.leaks(), 0);
+}
+
+#[test]
+fn a_routed_guest_is_cut_with_its_host() {
+    if !private_network("a_routed_guest_is_cut_with_its_host") {
+        return;
+    }
+    let mut host = Host::new();
+    let guest = Net::new();
+    ip(&format!("link add g0 type veth peer name eth0 netns {}", guest.path()));
+    ip("addr add 10.77.200.1/24 dev g0");
+    ip("link set g0 up");
+    run("sysctl", "-qw net.ipv4.ip_forward=1").expect("forwarding");
+    guest.within(|| {
+        ip("addr add 10.77.200.2/24 dev eth0");
+        ip("link set eth0 up");
+        ip("route add default via 10.77.200.1");
+    });
+    host.world.rest.within(|| ip("route add 10.77.200.0/24 via 10.77.1.1"));
+    guest_is_cut(&mut host, &guest, true);
+}
+
+#[test]
+fn a_bridged_guest_is_cut_with_its_host() {
+    if !private_network("a_bridged_guest_is_cut_with_its_host") {
+        return;
+    }
+    let mut host = Host::new();
+    let guest = Net::new();
+    ip("link add br0 type bridge");
+    ip("addr flush dev eth0");
+    ip("link set eth0 master br0");
+    ip(&format!("link add g0 type veth peer name eth0 netns {}", guest.path()));
+    ip("link set g0 master br0");
+    ip("addr add 10.77.1.1/16 dev br0");
+    ip("addr add fd77::101/64 dev br0 nodad");
+    for card in ["br0", "g0"] {
+        ip(&format!("link set {card} up"));
+    }
+    ip("route add default via 10.77.0.1");
+    guest.within(|| {
+        ip("addr add 10.77.1.2/16 dev eth0");
+        ip("link set eth0 up");
+        ip("route add default via 10.77.0.1");
+    });
+    guest_is_cut(&mut host, &guest, true);
+    assert!(reaches_tcp(CONTROLLER), "the host still reaches its controller by the bridge");
+}
+
+#[test]
+fn a_macvlan_guest_is_cut_with_its_host() {
+    if !private_network("a_macvlan_guest_is_cut_with_its_host") {
+        return;
+    }
+    let mut host = Host::new();
+    let guest = Net::new();
+    if run("ip", "link add m0 link eth0 type macvlan mode bridge").is_err() {
+        eprintln!("skipped: this kernel has no macvlan");
+        return;
+    }
+    ip(&format!("link set m0 netns {}", guest.path()));
+    guest.within(|| {
+        ip("addr add 10.77.1.3/16 dev m0");
+        ip("link set m0 up");
+        ip("route add default via 10.77.0.1");
+    });
+    guest_is_cut(&mut host, &guest, true);
+}
+
+#[test]
+fn a_blocked_network_is_dropped_in_both_directions_whatever_the_profile() {
+    if !private_network("a_blocked_network_is_dropped_in_both_directions_whatever_the_profile") {
+        return;
+    }
+    let mut host = Host::new();
+    support::serve("10.77.1.1:22");
+    let parse = |text: &str| text.parse().expect("network");
+    let blocked = BlockList {
+        networks: vec![parse("10.77.0.9/32"), parse("198.51.100.0/24"), parse("2001:db8:66::/64")],
+    };
+    for policy in [Policy::open(), policy(Profile::Cut)] {
+        host.contain(&policy, &blocked);
+        for shut in [INTERNAL, OUTSIDE, OUTSIDE6] {
+            assert!(!reaches_tcp(shut) && !reaches_udp(shut), "{shut}");
+        }
+        assert!(reaches_tcp(CONTROLLER) && reaches_tcp(INTERNAL6));
+        assert!(host.world.rest.within(|| connect_from("10.77.0.1", "10.77.1.1:22")));
+        assert!(!host.world.rest.within(|| connect_from("10.77.0.9", "10.77.1.1:22")));
+        let counted = host.driver.read().expect("read");
+        let dropped: u64 = [Role::Owned, Role::Plain]
+            .iter()
+            .map(|role| counted.packets(Family::Netdev, *role, "ingress_ethernet", "blocked"))
+            .sum();
+        assert!(dropped > 0, "what a blocked peer sends is counted");
+        assert_eq!(host.leaks(), 0);
+    }
+}
+
+#[test]
+fn the_canary_finds_a_working_cut_and_a_card_that_no_chain_covers() {
+    if !private_network("the_canary_finds_a_working_cut_and_a_card_that_no_chain_covers") {
+        return;
+    }
+    let mut host = Host::new();
+    let rules = host.cut(Profile::Cut);
+    let facts = host.facts(&policy(Profile::Cut));
+    let canary = probe(&mut host.driver, &host.place, &rules, &facts).expect("probed");
+    assert!(canary.held(), "{canary:#?}");
+    assert!(host.world.wire.holding(b"this frame must not leave") == 0);
+    // Renaming the card takes it from under its chain, or not, according to the kernel: either the chain
+    // still drops, or the canary tells.
+    ip("link set eth0 down");
+    ip("link set eth0 name lan0");
+    ip("link set lan0 up");
+    let renamed = host.facts(&policy(Profile::Cut));
+    assert!(!coverage(&rules, &renamed).is_empty());
+    let mut covered = rules.clone();
+    for device in covered.tables.iter_mut().flat_map(|t| &mut t.chains).filter_map(|c| c.hook.as_mut()) {
+        device.devices.iter_mut().for_each(|name| "lan0".clone_into(name));
+    }
+    let canary = probe(&mut host.driver, &host.place, &covered, &renamed).expect("probed");
+    let left = host.world.wire.holding(b"this frame must not leave");
+    assert_eq!(canary.escaped(), left > 0, "{canary:#?}");
+    host.cut(Profile::Cut);
+    let rules = host.cut(Profile::Cut);
+    let canary = probe(&mut host.driver, &host.place, &rules, &renamed).expect("probed");
+    assert!(canary.held(), "{canary:#?}");
+}
+
+#[test]
+fn sessions_of_containers_end_too_and_only_in_the_namespaces_asked_for() {
+    if !private_network("sessions_of_containers_end_too_and_only_in_the_namespaces_asked_for") {
+        return;
+    }
+    let here = Place::current(true).expect("a private place");
+    let container = Net::new();
+    let mut resident = container.within(|| {
+        support::serve("127.0.0.1:8080");
+        Command::new("sleep").arg("60").spawn().expect("a process")
+    });
+    let mut inner = container.within(|| session("127.0.0.1:8080")).expect("a session");
+    support::serve("127.0.0.1:8080");
+    let mut outer = session("127.0.0.1:8080").expect("a session");
+    assert!(namespaces(&here, |_, _| false).expect("listed").is_empty());
+    let wanted = resident.id();
+    let found = namespaces(&here, |process, _| process == wanted).expect("listed");
+    assert_eq!(found.len(), 1);
+    let ended = within(&found[0], || end_sessions(&Place::current(true)?, |_| false)).expect("entered");
+    assert!(ended.expect("ended").destroyed > 0);
+    assert!(!talk(&mut inner) && talk(&mut outer));
+    resident.kill().expect("killed");
+    resident.wait().expect("gone");
+}
