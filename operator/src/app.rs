@@ -80,8 +80,8 @@ impl App {
         if self.no_input || !std::io::stdin().is_terminal() {
             return Err(Problem::new("E0607", msg!("confirm-needs-yes")));
         }
-        let _closed =
-            write!(std::io::stderr(), "{} : ", self.say(question)).and_then(|()| std::io::stderr().flush());
+        let prompt = self.say(&msg!("prompt", question = self.say(question)));
+        let _closed = write!(std::io::stderr(), "{prompt} ").and_then(|()| std::io::stderr().flush());
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).or_problem(|| Problem::of("E0608"))?;
         if answer.trim() == count.to_string() { Ok(()) } else { Err(Problem::of("E0608")) }

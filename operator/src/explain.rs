@@ -43,7 +43,7 @@ pub(crate) fn entry(code: &str) -> Option<&'static Entry> {
 
 /// Every entry, by code.
 pub(crate) fn tables() -> impl Iterator<Item = &'static Entry> {
-    core::ENTRIES.iter().chain(host::ENTRIES).chain(operator::ENTRIES)
+    core::ENTRIES.iter().chain(host::ENTRIES).chain(controller::ENTRIES).chain(operator::ENTRIES)
 }
 
 /// Short form of an [`Entry`] for the tables.
@@ -59,6 +59,7 @@ const fn code(
     Entry { code, exit, fr: text(fr), en: text(en) }
 }
 
+mod controller;
 mod core;
 mod host;
 mod operator;
@@ -78,7 +79,11 @@ mod tests {
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let text = std::fs::read_to_string(&path).expect("a source file");
                 let quoted = text.split("\"E0").skip(1).filter_map(|rest| rest.split_once('"'));
-                found.extend(quoted.filter(|(n, _)| n.len() == 3).map(|(n, _)| format!("E0{n}")));
+                found.extend(
+                    quoted
+                        .filter(|(n, _)| n.len() == 3 && n.bytes().all(|b| b.is_ascii_digit()))
+                        .map(|(n, _)| format!("E0{n}")),
+                );
             }
         }
     }
@@ -91,6 +96,7 @@ mod tests {
         }
         found.sort();
         found.dedup();
+        assert!(found.len() > 50, "the sources were not found");
         let missing: Vec<_> = found.iter().filter(|code| entry(code).is_none()).collect();
         assert!(missing.is_empty(), "not explained: {missing:?}");
     }

@@ -5,6 +5,7 @@
 //! from the very bytes that are signed.
 
 mod app;
+mod audit;
 mod cli;
 mod client;
 mod commands;
@@ -14,6 +15,7 @@ mod expect;
 mod explain;
 mod files;
 mod fleet;
+mod follow;
 mod glyph;
 mod help_fr;
 mod host_table;
@@ -27,6 +29,7 @@ mod problem;
 mod reports;
 mod selector;
 mod state_words;
+mod statements;
 mod time;
 mod trust_draft;
 mod trust_store;

@@ -36,6 +36,14 @@ impl Lang {
         }
     }
 
+    /// The colon with the space that the language puts before it.
+    pub(crate) const fn colon(self) -> &'static str {
+        match self {
+            Self::Fr => " :",
+            Self::En => ":",
+        }
+    }
+
     /// The language's tag, as in `lang=`.
     pub(crate) const fn tag(self) -> &'static str {
         match self {
@@ -211,6 +219,7 @@ mod tests {
         assert!(unknown.is_empty(), "no text for {unknown:?}");
         let unused: Vec<_> = known.keys().filter(|key| !said.contains(&key.as_str())).collect();
         assert!(unused.is_empty(), "nothing says {unused:?}");
+        assert!(said.len() > 100, "the sources were not found");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Problem {
         let message = self.message.as_ref().map(|m| speaker.say(m));
         match message {
             Some(message) if title.is_empty() => lines.push(format!("digue: {message}")),
-            Some(message) => lines.push(format!("digue: {title}: {message}")),
+            Some(message) => lines.push(format!("digue: {title}{} {message}", speaker.lang().colon())),
             None => lines.push(format!("digue: {title}")),
         }
         lines.extend(self.cause.as_ref().map(|cause| format!("  {cause}")));

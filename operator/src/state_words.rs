@@ -71,20 +71,6 @@ pub(crate) const fn links_name(links: Option<Links>) -> &'static str {
     }
 }
 
-/// The name of a phase in the API.
-pub(crate) const fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Waiting => "waiting",
-        Phase::Sent => "sent",
-        Phase::Acknowledged => "acknowledged",
-        Phase::Applied => "applied",
-        Phase::Verified => "verified",
-        Phase::Failed => "failed",
-        Phase::Refused => "refused",
-        Phase::Superseded => "superseded",
-    }
-}
-
 /// A verdict with its mark. A host without contact shows the mark of no contact in front: what is known
 /// of it is old.
 pub(crate) fn verdict_cell(app: &App, host: &HostView) -> String {

@@ -3,7 +3,7 @@
 
 use digue_proto::bundle::OrderBundle;
 use digue_proto::envelope::Envelope;
-use digue_proto::fleet::view::{HostView, OrderView};
+use digue_proto::fleet::view::OrderView;
 use digue_proto::id::{Digest, HostId, PersonId, UnixMillis};
 use digue_proto::key::{Fingerprint, PublicKey};
 use serde::{Deserialize, Serialize};
@@ -25,8 +25,6 @@ pub(crate) struct Inventory {
 /// `GET /hosts/{id}`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct HostDetail {
-    /// The host's row.
-    pub(crate) host: HostView,
     /// Its last report, signed by it.
     pub(crate) report_envelope: Option<Envelope>,
 }
@@ -119,4 +117,24 @@ pub(crate) struct Envelopes {
     pub(crate) envelopes: Vec<StoredEnvelope>,
     /// Where the next page starts; absent at the end.
     pub(crate) next: Option<u64>,
+}
+
+/// A statement that waits for signatures, with its bytes.
+#[derive(Debug, Deserialize)]
+pub(crate) struct WaitingStatement {
+    /// Digest of its payload.
+    pub(crate) digest: Digest,
+    /// Its bytes and the signatures so far.
+    pub(crate) envelope: Envelope,
+    /// How many distinct persons are needed.
+    pub(crate) needed: u64,
+}
+
+/// `GET /approvals`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Approvals {
+    /// Orders.
+    pub(crate) orders: Vec<OrderView>,
+    /// Statements.
+    pub(crate) statements: Vec<WaitingStatement>,
 }

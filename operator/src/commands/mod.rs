@@ -1,12 +1,19 @@
 //! One module a noun of the command line: its arguments and what it does.
 
+mod apply;
+mod approvals;
+mod audit;
 mod context;
+mod diff;
 mod enroll;
 mod explain;
 mod hosts;
 mod keys;
+mod order;
+mod plan;
 mod status;
 mod trust;
+mod verdict;
 
 use clap::Subcommand;
 use clap_complete::Shell;
@@ -24,6 +31,25 @@ pub(crate) enum Command {
     /// Servers and the signed inventory.
     #[command(subcommand)]
     Hosts(hosts::Hosts),
+    /// Compute what an order would do, and freeze it.
+    #[command(subcommand)]
+    Plan(plan::PlanCommand),
+    /// Show the rules that a plan would put in place.
+    Diff(diff::Diff),
+    /// Sign a plan, send it, and wait for proof.
+    Apply(apply::Apply),
+    /// Orders.
+    #[command(subcommand)]
+    Order(order::OrderCommand),
+    /// What waits for a signature.
+    #[command(subcommand)]
+    Approvals(approvals::ApprovalsCommand),
+    /// What people state about servers.
+    #[command(subcommand)]
+    Verdict(verdict::VerdictCommand),
+    /// The controller's store.
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// People's keys.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -53,6 +79,13 @@ pub(crate) async fn run(app: &App, command: Command) -> Outcome<Exit> {
     match command {
         Command::Status(args) => Box::pin(status::run(app, args)).await,
         Command::Hosts(args) => Box::pin(hosts::run(app, args)).await,
+        Command::Plan(args) => Box::pin(plan::run(app, args)).await,
+        Command::Diff(args) => Box::pin(diff::run(app, args)).await,
+        Command::Apply(args) => Box::pin(apply::run(app, args)).await,
+        Command::Order(args) => Box::pin(order::run(app, args)).await,
+        Command::Approvals(args) => Box::pin(approvals::run(app, args)).await,
+        Command::Verdict(args) => Box::pin(verdict::run(app, args)).await,
+        Command::Audit(args) => Box::pin(audit::run(app, args)).await,
         Command::Keys(args) => Box::pin(keys::run(app, args)).await,
         Command::Trust(args) => Box::pin(trust::run(app, args)).await,
         Command::Context(args) => context::run(app, args),

@@ -496,6 +496,20 @@ pub(super) const ENTRIES: &[Entry] = &[
         ),
     ),
     code(
+        "E0656",
+        Exit::Failed,
+        (
+            "déclaration impossible",
+            "Le serveur n'a pas de clé, n'a jamais été entendu, ou la déclaration enfreint une règle.",
+            "Lisez la cause ; un serveur doit avoir rapporté avant d'être déclaré sain.",
+        ),
+        (
+            "statement not possible",
+            "The host has no key, was never heard, or the statement breaks a rule.",
+            "Read the cause; a host must have reported before it is stated clean.",
+        ),
+    ),
+    code(
         "E0661",
         Exit::Tampering,
         (
@@ -507,20 +521,6 @@ pub(super) const ENTRIES: &[Entry] = &[
             "order inconsistent",
             "The targets presented are not those that the signed order designates, or its bytes do not read.",
             "Do not sign. Treat it as tampering.",
-        ),
-    ),
-    code(
-        "E0670",
-        Exit::Usage,
-        (
-            "condition --expect illisible",
-            "Forme attendue : COMPTEUR OPÉRATEUR NOMBRE[%], reliés par « and ».",
-            "Exemple : digue status --expect 'clean>=80% and exposed==0'",
-        ),
-        (
-            "unreadable --expect condition",
-            "Expected form: COUNTER OPERATOR NUMBER[%], joined by `and`.",
-            "Example: digue status --expect 'clean>=80% and exposed==0'",
         ),
     ),
     code(

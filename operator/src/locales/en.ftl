@@ -79,7 +79,7 @@ open-controllers = controllers { $list }
 open-internal = internal networks { $list }
 open-inbound = { $flow } from { $peer }
 open-outbound = { $flow } to { $peer }
-open-until = { "," } until { $at }
+open-until = , until { $at }
 lost-hold = hold the containment
 lost-reopen = reopen after { $after }
 
@@ -217,3 +217,202 @@ explain-exit = exit code { $exit }
 target-none = say --all, -l K=V or name servers
 target-contradicts = --all, -l and names exclude each other
 target-empty = no server matches
+
+column-action = ACTION
+column-at = AT
+column-digest = DIGEST
+column-id = ID
+column-incident = INCIDENT
+column-issued = ISSUED
+column-phase = PHASE
+column-reason = REASON
+column-signatures = SIGNATURES
+column-state = STATE
+column-valid = VALID UNTIL
+column-verified = VERIFIED
+column-what = WHAT
+
+plan-bad = { $path }
+plan-counts = { $chosen } chosen: { $targets } to act on, { $unchanged } unchanged, { $left } left out
+plan-empty-text = --reason and --incident cannot be empty
+plan-expired = the time limit passed at { $at }
+plan-impossible = the protocol does not allow it
+plan-left-out = Left out, { $why }: { $list }
+plan-moved = { $list }
+plan-nothing = Nothing to do: no order would be sent.
+plan-other-deployment = the plan was made in another context
+plan-other-root = the plan was made under trust root version { $version }, of another epoch or newer than held here
+plan-stale = Without contact, the order waits for them: { $list }
+plan-unchanged = Unchanged, they get no order: { $list }
+plan-written = Plan written to { $path }. Nothing is signed and nothing has been sent. Next: digue diff { $path }, then digue apply { $path } --sign NAME --wait
+unblock-unknown = { $network } is not blocked on any of these servers
+block-controller = the list covers the controller { $address }
+why-never-enrolled = never enrolled
+why-not-clean = not confirmed clean
+why-statement = the clean statement does not hold here ({ $detail })
+why-no-challenge = no challenge is known
+why-would-relax = the order would open something ({ $what }): use `plan adjust`
+why-not-contained = not contained
+why-drill = already contained, and the order would reopen by itself
+host-not-in-plan = { $host } gets no order by this plan
+
+order-title = Order { $id }  sha256 { $digest }
+order-words = Compare by voice: { $words }
+order-effect = { $effect }: { $who }
+order-everyone = every server that trusts this root
+order-stays-open = Stays open:
+order-lost = If no controller can be reached: { $what }
+order-self-cut = The order may cut the agent off its own controllers.
+order-with-verdict = { $count ->
+    [one] The clean statement of 1 server is attached; its agent checks it.
+   *[other] The clean statements of { $count } servers are attached; each agent checks its own.
+}
+order-without-verdict = WITHOUT A VERDICT: no clean statement is attached. Takes three persons and stands in every report.
+order-blocked = Blocked in both directions: { $list }
+order-why = Incident { $incident }: { $reason }
+order-until = Delivered until { $at }
+order-signatures = { $count ->
+    [one] Signatures needed: 1 ({ $class })
+   *[other] Signatures needed: { $count } distinct persons ({ $class })
+}
+effect-cut = { $count ->
+    [one] Cut 1 server
+   *[other] Cut { $count } servers
+}
+effect-isolate = { $count ->
+    [one] Isolate 1 server
+   *[other] Isolate { $count } servers
+}
+effect-dark = { $count ->
+    [one] Take 1 server dark
+   *[other] Take { $count } servers dark
+}
+effect-adjust = { $count ->
+    [one] Change the containment of 1 server, perhaps to something more open
+   *[other] Change the containment of { $count } servers, perhaps to something more open
+}
+effect-release = { $count ->
+    [one] Reopen 1 server
+   *[other] Reopen { $count } servers
+}
+effect-block = { $count ->
+    [one] Block addresses on 1 server
+   *[other] Block addresses on { $count } servers
+}
+effect-unblock = { $count ->
+    [one] Change the blocked addresses of 1 server, perhaps to fewer
+   *[other] Change the blocked addresses of { $count } servers, perhaps to fewer
+}
+effect-report = { $count ->
+    [one] Ask 1 server for a full report
+   *[other] Ask { $count } servers for a full report
+}
+prompt = { $question }:
+confirm-cut = { $count ->
+    [one] Type 1 to cut 1 server
+   *[other] Type { $count } to cut { $count } servers
+}
+confirm-isolate = { $count ->
+    [one] Type 1 to isolate 1 server
+   *[other] Type { $count } to isolate { $count } servers
+}
+confirm-dark = { $count ->
+    [one] Type 1 to take 1 server dark
+   *[other] Type { $count } to take { $count } servers dark
+}
+confirm-adjust = { $count ->
+    [one] Type 1 to change the containment of 1 server
+   *[other] Type { $count } to change the containment of { $count } servers
+}
+confirm-release = { $count ->
+    [one] Type 1 to REOPEN 1 server
+   *[other] Type { $count } to REOPEN { $count } servers
+}
+confirm-block = { $count ->
+    [one] Type 1 to block addresses on 1 server
+   *[other] Type { $count } to block addresses on { $count } servers
+}
+confirm-unblock = { $count ->
+    [one] Type 1 to let addresses through on 1 server
+   *[other] Type { $count } to let addresses through on { $count } servers
+}
+confirm-report = { $count ->
+    [one] Type 1 to ask 1 server
+   *[other] Type { $count } to ask { $count } servers
+}
+confirm-verdict = Type { $count } to sign “{ $verdict }” for { $names }
+
+apply-replanned = The fleet changed since the plan; it was computed again. Read what follows.
+canary-first = First group: { $list }
+canary-release = --canary is for orders that close; for a release make a plan for the first servers
+canary-count = --canary { $count } of { $targets } servers leaves no second group
+canary-sent = { $count ->
+    [one] Sent to the first server; waiting for its proof.
+   *[other] Sent to the first { $count } servers; waiting for their proof.
+}
+canary-stopped = { $count ->
+    [one] Stopped: 1 server of the first group is not verified. The others were sent nothing.
+   *[other] Stopped: { $count } servers of the first group are not verified. The others were sent nothing.
+}
+order-sealed-now = Order { $id } is signed and on its way.
+order-not-awaited = Not waiting. What it does is known only from the servers' own reports: digue order watch { $id }
+order-awaits = Order { $id }: { $have } of { $need } signatures ({ $names })
+order-next-signature = on the other desk: digue order sign { $id } --sign NAME
+order-already-sealed = Order { $id } is signed and on its way already.
+order-was-cancelled = order { $id } was withdrawn
+order-withdrawn = Order { $id } withdrawn.
+order-ambiguous = { $id } names several
+order-unknown = { $id }
+order-inconsistent = the bytes and the targets do not agree
+order-other-bytes = the bytes presented are not those of order { $id } of this deployment
+order-other-key = the order names { $host } with another key than the signed inventory
+order-not-a-file = { $path } is neither a bundle nor an envelope
+order-not-verified = it does not verify
+order-verified = Verified. sha256 { $digest }, signed by { $names }
+order-exported = Order { $id } written to { $path }.
+order-waits-for = Without contact, the order waits for them: { $list }
+order-result = Verified by the servers' own signed reports: { $confirmed } of { $targets }
+order-unconfirmed = the controller calls these verified, their own signed reports do not (yet): { $list }
+order-open = { $count ->
+    [one] 1 server is not verified
+   *[other] { $count } servers are not verified
+}
+progress-sent = order { $id }  sent { $sent }/{ $targets }
+progress-acknowledged = acknowledged { $count }
+progress-applied = applied { $count }
+progress-verified = verified { $count }
+progress-failed = failed { $count }
+progress-refused = refused { $count }
+progress-superseded = superseded { $count }
+progress-no-contact = no contact { $count }
+signatures-so-far = Signatures that count: { $have } of { $need } ({ $names })
+signatures-counted = { $have } of { $need }
+signature-rejected = A signature does not count: { $why }
+export-readme = To verify without Digue (the number of persons is counted by you):
+
+statement-title = { $host }: { $verdict }
+statement-reason = Reason: { $reason }
+statement-times = Observed until { $observed }, valid until { $until }
+statement-evidence = Rests on { $list }
+statement-refused = { $host }
+statement-unreadable = statement { $digest }
+statement-ignored = Statement { $digest } is left out: it does not verify here ({ $why })
+statement-accepted = Accepted.
+statement-awaits = Statement { $digest }: { $have } of { $need } signatures ({ $names })
+statement-next-signature = on the other desk: digue approvals sign { $digest } --sign NAME
+assurance-missing = a clean statement needs --assurance L1, L2 or L3
+assurance-useless = --assurance goes with clean only
+clean-but-silent = WARNING: no contact with { $host }; it does not count as clean before it is heard again.
+approvals-none = Nothing waits for a signature.
+
+diff-facts-unknown = The cards of the servers are not known here: chains that are bound to cards are not shown.
+diff-before = stays open before
+diff-after = stays open after
+diff-none = (no difference)
+audit-counts = { $documents } documents, { $chains } chains of servers, { $awaiting } awaiting signatures
+    { $list }
+audit-holds = Everything holds.
+audit-failures = { $count ->
+    [one] 1 thing does not hold
+   *[other] { $count } things do not hold
+}

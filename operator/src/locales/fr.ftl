@@ -79,7 +79,7 @@ open-controllers = contrôleurs { $list }
 open-internal = réseaux internes { $list }
 open-inbound = { $flow } depuis { $peer }
 open-outbound = { $flow } vers { $peer }
-open-until = { "," } jusqu'au { $at }
+open-until = , jusqu'au { $at }
 lost-hold = maintenir la coupure
 lost-reopen = rouvrir après { $after }
 
@@ -217,3 +217,202 @@ explain-exit = code de sortie { $exit }
 target-none = dites --all, -l C=V ou nommez des serveurs
 target-contradicts = --all, -l et des noms s'excluent
 target-empty = aucun serveur ne correspond
+
+column-action = ACTION
+column-at = À
+column-digest = EMPREINTE
+column-id = ID
+column-incident = INCIDENT
+column-issued = ÉMIS
+column-phase = ÉTAPE
+column-reason = MOTIF
+column-signatures = SIGNATURES
+column-state = ÉTAT
+column-valid = VALABLE JUSQU'À
+column-verified = VÉRIFIÉS
+column-what = OBJET
+
+plan-bad = { $path }
+plan-counts = { $chosen } choisis : { $targets } visés, { $unchanged } inchangés, { $left } laissés de côté
+plan-empty-text = --reason et --incident ne peuvent pas être vides
+plan-expired = la date limite est passée à { $at }
+plan-impossible = le protocole ne le permet pas
+plan-left-out = Laissés de côté, { $why } : { $list }
+plan-moved = { $list }
+plan-nothing = Rien à faire : aucun ordre ne serait envoyé.
+plan-other-deployment = le plan vient d'un autre contexte
+plan-other-root = le plan a été fait sous la racine de confiance version { $version }, d'une autre époque ou plus récente que celle détenue ici
+plan-stale = Sans contact, l'ordre les attend : { $list }
+plan-unchanged = Inchangés, ils ne reçoivent pas d'ordre : { $list }
+plan-written = Plan écrit dans { $path }. Rien n'est signé et rien n'a été envoyé. Ensuite : digue diff { $path }, puis digue apply { $path } --sign NOM --wait
+unblock-unknown = { $network } n'est bloqué sur aucun de ces serveurs
+block-controller = la liste couvre le contrôleur { $address }
+why-never-enrolled = jamais enrôlés
+why-not-clean = non confirmés sains
+why-statement = la déclaration de santé ne tient pas ici ({ $detail })
+why-no-challenge = aucun défi connu
+why-would-relax = l'ordre ouvrirait quelque chose ({ $what }) : utilisez « plan adjust »
+why-not-contained = non endigués
+why-drill = déjà endigués, et l'ordre rouvrirait de lui-même
+host-not-in-plan = { $host } ne reçoit pas d'ordre par ce plan
+
+order-title = Ordre { $id }  sha256 { $digest }
+order-words = À comparer de vive voix : { $words }
+order-effect = { $effect } : { $who }
+order-everyone = tout serveur qui fait confiance à cette racine
+order-stays-open = Reste ouvert :
+order-lost = Si aucun contrôleur n'est joignable : { $what }
+order-self-cut = L'ordre peut couper l'agent de ses propres contrôleurs.
+order-with-verdict = { $count ->
+    [one] La déclaration de santé de { $count } serveur est jointe ; son agent la vérifie.
+   *[other] Les déclarations de santé de { $count } serveurs sont jointes ; chaque agent vérifie la sienne.
+}
+order-without-verdict = SANS VERDICT : aucune déclaration de santé n'est jointe. Demande trois personnes et figure dans chaque rapport.
+order-blocked = Bloqués dans les deux sens : { $list }
+order-why = Incident { $incident } : { $reason }
+order-until = Remis jusqu'au { $at }
+order-signatures = { $count ->
+    [one] Signatures requises : { $count } ({ $class })
+   *[other] Signatures requises : { $count } personnes distinctes ({ $class })
+}
+effect-cut = { $count ->
+    [one] Couper { $count } serveur
+   *[other] Couper { $count } serveurs
+}
+effect-isolate = { $count ->
+    [one] Isoler { $count } serveur
+   *[other] Isoler { $count } serveurs
+}
+effect-dark = { $count ->
+    [one] Éteindre tous les liens de { $count } serveur
+   *[other] Éteindre tous les liens de { $count } serveurs
+}
+effect-adjust = { $count ->
+    [one] Changer l'endiguement de { $count } serveur, peut-être vers plus ouvert
+   *[other] Changer l'endiguement de { $count } serveurs, peut-être vers plus ouvert
+}
+effect-release = { $count ->
+    [one] Rouvrir { $count } serveur
+   *[other] Rouvrir { $count } serveurs
+}
+effect-block = { $count ->
+    [one] Bloquer des adresses sur { $count } serveur
+   *[other] Bloquer des adresses sur { $count } serveurs
+}
+effect-unblock = { $count ->
+    [one] Changer les adresses bloquées de { $count } serveur, peut-être vers moins
+   *[other] Changer les adresses bloquées de { $count } serveurs, peut-être vers moins
+}
+effect-report = { $count ->
+    [one] Demander un rapport complet à { $count } serveur
+   *[other] Demander un rapport complet à { $count } serveurs
+}
+prompt = { $question } :
+confirm-cut = { $count ->
+    [one] Tapez { $count } pour couper { $count } serveur
+   *[other] Tapez { $count } pour couper { $count } serveurs
+}
+confirm-isolate = { $count ->
+    [one] Tapez { $count } pour isoler { $count } serveur
+   *[other] Tapez { $count } pour isoler { $count } serveurs
+}
+confirm-dark = { $count ->
+    [one] Tapez { $count } pour éteindre tous les liens de { $count } serveur
+   *[other] Tapez { $count } pour éteindre tous les liens de { $count } serveurs
+}
+confirm-adjust = { $count ->
+    [one] Tapez { $count } pour changer l'endiguement de { $count } serveur
+   *[other] Tapez { $count } pour changer l'endiguement de { $count } serveurs
+}
+confirm-release = { $count ->
+    [one] Tapez { $count } pour ROUVRIR { $count } serveur
+   *[other] Tapez { $count } pour ROUVRIR { $count } serveurs
+}
+confirm-block = { $count ->
+    [one] Tapez { $count } pour bloquer des adresses sur { $count } serveur
+   *[other] Tapez { $count } pour bloquer des adresses sur { $count } serveurs
+}
+confirm-unblock = { $count ->
+    [one] Tapez { $count } pour laisser passer des adresses sur { $count } serveur
+   *[other] Tapez { $count } pour laisser passer des adresses sur { $count } serveurs
+}
+confirm-report = { $count ->
+    [one] Tapez { $count } pour interroger { $count } serveur
+   *[other] Tapez { $count } pour interroger { $count } serveurs
+}
+confirm-verdict = Tapez { $count } pour signer « { $verdict } » pour { $names }
+
+apply-replanned = Le parc a changé depuis le plan ; il a été recalculé. Relisez ce qui suit.
+canary-first = Premier groupe : { $list }
+canary-release = --canary vaut pour les ordres qui ferment ; pour une réouverture, faites un plan des premiers serveurs
+canary-count = --canary { $count } sur { $targets } serveurs ne laisse pas de second groupe
+canary-sent = { $count ->
+    [one] Envoyé au premier serveur ; attente de sa preuve.
+   *[other] Envoyé aux { $count } premiers serveurs ; attente de leur preuve.
+}
+canary-stopped = { $count ->
+    [one] Arrêté : { $count } serveur du premier groupe n'est pas vérifié. Rien n'a été envoyé aux autres.
+   *[other] Arrêté : { $count } serveurs du premier groupe ne sont pas vérifiés. Rien n'a été envoyé aux autres.
+}
+order-sealed-now = L'ordre { $id } est signé et en route.
+order-not-awaited = Sans attente. Ce qu'il fait n'est connu que par les rapports des serveurs : digue order watch { $id }
+order-awaits = Ordre { $id } : { $have } signatures sur { $need } ({ $names })
+order-next-signature = à l'autre poste : digue order sign { $id } --sign NOM
+order-already-sealed = L'ordre { $id } est déjà signé et en route.
+order-was-cancelled = l'ordre { $id } a été retiré
+order-withdrawn = Ordre { $id } retiré.
+order-ambiguous = { $id } en désigne plusieurs
+order-unknown = { $id }
+order-inconsistent = les octets et les cibles ne s'accordent pas
+order-other-bytes = les octets présentés ne sont pas ceux de l'ordre { $id } de ce déploiement
+order-other-key = l'ordre nomme { $host } avec une autre clé que l'inventaire signé
+order-not-a-file = { $path } n'est ni un lot d'ordre ni une enveloppe
+order-not-verified = il ne se vérifie pas
+order-verified = Vérifié. sha256 { $digest }, signé par { $names }
+order-exported = Ordre { $id } écrit dans { $path }.
+order-waits-for = Sans contact, l'ordre les attend : { $list }
+order-result = Vérifiés par les rapports signés des serveurs eux-mêmes : { $confirmed } sur { $targets }
+order-unconfirmed = le contrôleur les dit vérifiés, leurs propres rapports signés ne le disent pas (encore) : { $list }
+order-open = { $count ->
+    [one] { $count } serveur n'est pas vérifié
+   *[other] { $count } serveurs ne sont pas vérifiés
+}
+progress-sent = ordre { $id }  envoyé { $sent }/{ $targets }
+progress-acknowledged = reçu { $count }
+progress-applied = appliqué { $count }
+progress-verified = vérifié { $count }
+progress-failed = échec { $count }
+progress-refused = refusé { $count }
+progress-superseded = remplacé { $count }
+progress-no-contact = sans contact { $count }
+signatures-so-far = Signatures qui comptent : { $have } sur { $need } ({ $names })
+signatures-counted = { $have } sur { $need }
+signature-rejected = Une signature ne compte pas : { $why }
+export-readme = Pour vérifier sans Digue (le nombre de personnes, c'est vous qui le comptez) :
+
+statement-title = { $host } : { $verdict }
+statement-reason = Motif : { $reason }
+statement-times = Observé jusqu'au { $observed }, valable jusqu'au { $until }
+statement-evidence = Repose sur { $list }
+statement-refused = { $host }
+statement-unreadable = déclaration { $digest }
+statement-ignored = La déclaration { $digest } est écartée : elle ne se vérifie pas ici ({ $why })
+statement-accepted = Accepté.
+statement-awaits = Déclaration { $digest } : { $have } signatures sur { $need } ({ $names })
+statement-next-signature = à l'autre poste : digue approvals sign { $digest } --sign NOM
+assurance-missing = une déclaration de santé demande --assurance L1, L2 ou L3
+assurance-useless = --assurance ne va qu'avec clean
+clean-but-silent = ATTENTION : sans contact avec { $host } ; il ne compte pas comme sain avant d'être entendu à nouveau.
+approvals-none = Rien n'attend de signature.
+
+diff-facts-unknown = Les cartes réseau des serveurs ne sont pas connues ici : les chaînes liées à une carte ne sont pas montrées.
+diff-before = reste ouvert avant
+diff-after = reste ouvert après
+diff-none = (aucune différence)
+audit-counts = { $documents } documents, { $chains } chaînes de serveurs, { $awaiting } en attente de signatures
+    { $list }
+audit-holds = Tout tient.
+audit-failures = { $count ->
+    [one] { $count } chose ne tient pas
+   *[other] { $count } choses ne tiennent pas
+}
