@@ -29,9 +29,9 @@ pub(crate) struct Floor {
 /// A server's cards cannot be listed.
 pub(crate) fn rules_of(servers: &[Server]) -> Result<Vec<RuleSet>> {
     let mut number = 0;
-    inside(servers, |_, _| {
+    inside(servers, |_, place| {
         number += 1;
-        cut_rules(&facts()?, number)
+        cut_rules(&facts(place)?, number)
     })
 }
 
@@ -81,6 +81,15 @@ pub(crate) fn measure(servers: &[Server], rules: &[RuleSet], runs: usize) -> Res
         floor.fresh_closed.push(opened + closing.elapsed());
     }
     Ok(floor)
+}
+
+/// Makes sure that each server holds the rules of a cut, whoever loaded them.
+///
+/// # Errors
+/// One does not.
+pub(crate) fn all_hold(servers: &[Server], rules: &[RuleSet]) -> Result<()> {
+    let mut drivers = inside(servers, |_, place| Ok(NftDriver::open(place)?))?;
+    hold_what_was_meant(&mut drivers, rules)
 }
 
 fn hold_what_was_meant(drivers: &mut [NftDriver], rules: &[RuleSet]) -> Result<()> {

@@ -4,12 +4,15 @@
 //! another, so ratios count, not times. Everything happens inside laboratories. A figure over its budget
 //! fails nothing; the exit code is 1 if something could not be measured or was not verified.
 
+mod agent;
+mod cut;
 mod figure;
 mod floor;
 mod lab;
 mod machine;
 mod namespace;
 mod probe;
+mod relay;
 mod rules;
 #[expect(unsafe_code, reason = "one call that the library of system calls does not have")]
 mod schedule;
@@ -81,8 +84,8 @@ fn run(cli: &Cli) -> Result<bool> {
     let mut complete = true;
     for name in cli.name.map_or_else(|| Name::value_variants().to_vec(), |name| vec![name]) {
         let measured = match name {
-            Name::Cut => cut(cli.hosts.as_slice(), usize::from(cli.runs)),
-            Name::Agent => anyhow::bail!("not yet"),
+            Name::Cut => Ok(cut::measure(&cli.hosts, usize::from(cli.runs))),
+            Name::Agent => agent::measure(),
             Name::Verify => verify::measure(),
         };
         let findings = measured
@@ -93,23 +96,4 @@ fn run(cli: &Cli) -> Result<bool> {
         println!("({})\n", file.display());
     }
     Ok(complete)
-}
-
-fn cut(hosts: &[u16], runs: usize) -> Result<Findings> {
-    let mut findings = Findings::default();
-    for &count in hosts {
-        let lab = lab::Lab::up(count, true)?;
-        let servers = namespace::servers(lab.laboratory(), count)?;
-        let rules = floor::rules_of(&servers)?;
-        let floor = floor::measure(&servers, &rules, runs)?;
-        findings.figures.push(figure::Figure::millis(format!("floor {count}"), &floor.kept)?);
-        findings.figures.push(figure::Figure::millis(format!("floor fresh {count}"), &floor.fresh)?);
-        findings
-            .figures
-            .push(figure::Figure::millis(format!("floor fresh closed {count}"), &floor.fresh_closed)?);
-        let ssh = ssh::measure(&lab, &servers, runs.min(3))?;
-        findings.figures.push(figure::Figure::millis(format!("{} cut {count}", ssh.tool), &ssh.cut)?);
-        findings.figures.push(figure::Figure::millis(format!("{} ended {count}", ssh.tool), &ssh.ended)?);
-    }
-    Ok(findings)
 }

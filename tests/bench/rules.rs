@@ -1,15 +1,14 @@
 //! The rules that a server of the laboratory gets from an ordinary cut, made by the compiler that its agent
 //! uses, of the policy that the operator's plan has.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use digue_agent::drivers::{self, Place};
 use digue_lab::topology::CONTROLLER_PORT;
 use digue_proto::policy::{BlockList, OnLostManagement, Policy, Profile};
-use digue_proto::rules::{Card, HostFacts, LinkLayer, Role, RuleSet, Support, TableNames, compile, minimal};
-use nix::ifaddrs::getifaddrs;
-use nix::net::if_::{InterfaceFlags, if_nametoindex};
+use digue_proto::rules::{HostFacts, Role, RuleSet, Support, TableNames, compile, minimal};
 
 /// The ordinary cut of the laboratory: controller and internal networks stay open.
 pub(crate) fn cut_policy() -> Result<Policy> {
@@ -23,30 +22,13 @@ pub(crate) fn cut_policy() -> Result<Policy> {
     })
 }
 
-/// What the server whose network the calling thread is in looks like: one card on a bridge, nothing leased,
-/// no router on the way to anything that stays open.
-pub(crate) fn facts() -> Result<HostFacts> {
-    let mut cards = BTreeMap::new();
-    for found in getifaddrs().context("listing the cards")? {
-        let Some(mac) = found.address.as_ref().and_then(|a| a.as_link_addr()).map(|link| link.addr()) else {
-            continue;
-        };
-        let index = if_nametoindex(found.interface_name.as_str()).context("numbering a card")?;
-        let card = Card {
-            name: found.interface_name.clone(),
-            ifindex: index,
-            mac: mac,
-            kind: String::new(),
-            link_layer: LinkLayer::Ethernet,
-            bond_port: false,
-            carries_vlan: false,
-            external: !found.flags.contains(InterfaceFlags::IFF_LOOPBACK),
-            up: found.flags.contains(InterfaceFlags::IFF_UP),
-        };
-        cards.insert(found.interface_name, card);
-    }
-    let cards = cards.into_values().collect();
-    Ok(HostFacts { cards, next_hops: Vec::new(), dhcp_servers: Vec::new(), support: Support::FULL })
+/// What the server whose network the calling thread is in looks like, read as its agent reads it.
+pub(crate) fn facts(place: &Place) -> Result<HostFacts> {
+    let policy = cut_policy()?;
+    let mut targets: Vec<IpAddr> = policy.controllers.iter().map(SocketAddr::ip).collect();
+    targets.extend(policy.internal.iter().map(|net| net.hosts().next().unwrap_or(net.network())));
+    targets.sort_unstable();
+    Ok(drivers::facts(place, &targets, Support::FULL, Path::new("/"))?)
 }
 
 /// The rules of a cut on such a server, under names that no other `number` has.
