@@ -19,7 +19,6 @@ use digue_proto::limits::{MAX_FRAME, MAX_FRAME_UNAUTHORISED};
 use digue_proto::report::EnrolV1;
 use digue_proto::{enrol, verify};
 use double::Double;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -85,7 +84,7 @@ async fn frames_travel_both_ways_and_the_controller_sees_the_host_key() {
     let mut events = run(dialler);
     let mut session = double.welcomed().await;
     assert_eq!((session.hello.root_version, session.hello.probe), (7, false));
-    assert_eq!(session.host_key(), *agent.key.public());
+    assert_eq!(session.host_key(), agent.key.public());
     let out = up(&mut events).await;
 
     let order = envelope(PayloadType::Protect, b"order");
@@ -197,15 +196,13 @@ async fn an_oversized_frame_ends_the_connection_before_and_after_the_welcome() {
     let mut events = agent.start(&[double.controller()]);
     let mut session = double.hello().await;
     let too_long = u32::try_from(MAX_FRAME_UNAUTHORISED + 1).expect("fits");
-    session.stream.write_all(&too_long.to_be_bytes()).await.expect("written");
-    session.stream.flush().await.expect("flushed");
-    assert_eq!(session.stream.read(&mut [0]).await.unwrap_or(0), 0, "the agent went on reading");
+    session.try_say_raw(&too_long.to_be_bytes()).await.expect("written");
+    assert_eq!(session.hear().await, None, "the agent went on");
 
     let mut session = double.welcomed().await;
     let _out = up(&mut events).await;
     let too_long = u32::try_from(MAX_FRAME + 1).expect("fits");
-    session.stream.write_all(&too_long.to_be_bytes()).await.expect("written");
-    session.stream.flush().await.expect("flushed");
+    session.try_say_raw(&too_long.to_be_bytes()).await.expect("written");
     assert!(matches!(next(&mut events).await, LinkEvent::Down));
 }
 

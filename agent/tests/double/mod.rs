@@ -18,28 +18,51 @@ use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Mutex, mpsc};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 /// A listening test controller.
 pub(crate) struct Double {
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
+    connections: Mutex<mpsc::Receiver<std::io::Result<TlsStream<TcpStream>>>>,
+    accepting: AbortHandle,
     pub(crate) address: SocketAddr,
     pub(crate) pin: Digest,
 }
 
 /// A connection on which the agent has said hello.
 pub(crate) struct Session {
-    pub(crate) stream: TlsStream<TcpStream>,
+    writer: WriteHalf<TlsStream<TcpStream>>,
+    frames: mpsc::Receiver<FromAgent>,
+    reading: AbortHandle,
+    host_key: PublicKey,
     pub(crate) hello: Hello,
+}
+
+impl Drop for Double {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // Both halves go, so the connection is closed.
+        self.reading.abort();
+    }
 }
 
 impl Double {
     /// Listens on `address` with a key of its own.
     pub(crate) async fn listen(dir: &Path, address: SocketAddr) -> Self {
+        Self::on(dir, TcpListener::bind(address).await.expect("listening"))
+    }
+
+    /// Serves a socket that is listening already, with a key kept in `dir`.
+    pub(crate) fn on(dir: &Path, listener: TcpListener) -> Self {
         std::fs::create_dir_all(dir).expect("directory");
         let (key, _) = HostKey::load_or_make(dir).expect("key");
         let spki = key.public().ed25519_spki().expect("Ed25519");
@@ -55,32 +78,32 @@ impl Double {
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(shown))));
         config.alpn_protocols = vec![ALPN.to_vec()];
         config.send_tls13_tickets = 0;
-        let listener = TcpListener::bind(address).await.expect("listening");
         let address = listener.local_addr().expect("address");
-        Self { listener, acceptor: TlsAcceptor::from(Arc::new(config)), address, pin: Digest::of(&spki) }
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let (made, connections) = mpsc::channel(64);
+        let accepting = tokio::spawn(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, made) = (acceptor.clone(), made.clone());
+                tokio::spawn(async move { made.send(acceptor.accept(tcp).await).await });
+            }
+        });
+        let (accepting, pin) = (accepting.abort_handle(), Digest::of(&spki));
+        Self { connections: Mutex::new(connections), accepting, address, pin }
     }
 
     pub(crate) fn controller(&self) -> Controller {
         Controller { address: self.address, spki_sha256: self.pin }
     }
 
-    /// The next TCP connection.
-    pub(crate) async fn tcp(&self) -> TcpStream {
-        self.listener.accept().await.expect("connection").0
-    }
-
     /// The next connection, up to TLS.
     pub(crate) async fn tls(&self) -> std::io::Result<TlsStream<TcpStream>> {
-        self.acceptor.accept(self.tcp().await).await
+        self.connections.lock().await.recv().await.expect("a listener")
     }
 
     /// The next connection, up to the agent's hello.
     pub(crate) async fn hello(&self) -> Session {
-        let mut stream = self.tls().await.expect("handshake");
-        match hear(&mut stream).await {
-            Some(FromAgent::Hello(hello)) => Session { stream, hello },
-            other => panic!("no hello but {other:?}"),
-        }
+        let stream = self.tls().await.expect("handshake");
+        Session::begin(stream).await.expect("hello")
     }
 
     /// The next connection that is no probe, welcomed; probes before it are answered.
@@ -96,30 +119,59 @@ impl Double {
 }
 
 impl Session {
+    /// Waits for the hello; `None` if the agent went away.
+    pub(crate) async fn begin(mut stream: TlsStream<TcpStream>) -> Option<Self> {
+        let FromAgent::Hello(hello) = hear(&mut stream).await? else { panic!("no hello") };
+        let shown = stream.get_ref().1.peer_certificates().expect("a key");
+        let host_key = PublicKey::from_ed25519_spki(&shown[0]).expect("Ed25519");
+        let (mut reader, writer) = tokio::io::split(stream);
+        let (heard, frames) = mpsc::channel(1_024);
+        let reading = tokio::spawn(async move {
+            while let Some(frame) = hear(&mut reader).await {
+                if heard.send(frame).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let reading = reading.abort_handle();
+        Some(Self { writer, frames, reading, host_key, hello })
+    }
+
     pub(crate) async fn welcome(&mut self, enrolled: bool) {
+        self.try_welcome(enrolled).await.expect("written");
+    }
+
+    pub(crate) async fn try_welcome(&mut self, enrolled: bool) -> std::io::Result<()> {
         let nonce = Nonce::from_bytes([9; 16]);
-        self.say(&FromController::Welcome(Welcome { protocol: PROTOCOL_VERSION, nonce, enrolled })).await;
+        self.try_say(&FromController::Welcome(Welcome { protocol: PROTOCOL_VERSION, nonce, enrolled })).await
     }
 
     pub(crate) async fn say(&mut self, frame: &FromController) {
-        let bytes = frame.encode().expect("encoded");
-        self.stream.write_all(&bytes).await.expect("written");
-        self.stream.flush().await.expect("flushed");
+        self.try_say(frame).await.expect("written");
+    }
+
+    pub(crate) async fn try_say(&mut self, frame: &FromController) -> std::io::Result<()> {
+        self.try_say_raw(&frame.encode().expect("encoded")).await
+    }
+
+    /// Bytes that need not be a frame.
+    pub(crate) async fn try_say_raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.writer.write_all(bytes).await?;
+        self.writer.flush().await
     }
 
     /// The next frame; `None` when the agent has closed.
     pub(crate) async fn hear(&mut self) -> Option<FromAgent> {
-        hear(&mut self.stream).await
+        self.frames.recv().await
     }
 
     /// The key that the agent showed.
-    pub(crate) fn host_key(&self) -> PublicKey {
-        let shown = self.stream.get_ref().1.peer_certificates().expect("a key");
-        PublicKey::from_ed25519_spki(&shown[0]).expect("Ed25519")
+    pub(crate) const fn host_key(&self) -> &PublicKey {
+        &self.host_key
     }
 }
 
-async fn hear(stream: &mut TlsStream<TcpStream>) -> Option<FromAgent> {
+async fn hear<R: AsyncRead + Unpin>(stream: &mut R) -> Option<FromAgent> {
     let mut header = [0; 4];
     stream.read_exact(&mut header).await.ok()?;
     let mut body = vec![0; body_length(header, MAX_FRAME).expect("length")];
