@@ -48,3 +48,15 @@ mod b6_bad_keys_in_a_root;
 mod b8_malleable_signatures;
 #[cfg(test)]
 mod b9_other_bytes;
+#[cfg(test)]
+mod c10_lost_state;
+#[cfg(test)]
+mod c12_gaps;
+#[cfg(test)]
+mod c1_exact_repeat;
+#[cfg(test)]
+mod c3_withheld_release;
+#[cfg(test)]
+mod c5_clocks;
+#[cfg(test)]
+mod c9_crash_at_every_step;

@@ -257,6 +257,19 @@ impl Machine {
         assert!(outcomes.contains(&Outcome::Verified {}), "the host answered {outcomes:?}");
     }
 
+    /// Starts with what is on disk, and with a controller that never heard of this host.
+    pub(crate) fn wake_with_new_receiver(&mut self) {
+        self.receiver = Receiver::default();
+        self.meant = None;
+        self.wake().expect("no crash was asked for");
+        self.connect().expect("no crash was asked for");
+    }
+
+    /// The streams of the state that is on disk.
+    pub(crate) fn durable_head(&self) -> Vec<digue_proto::host::StreamState> {
+        self.durable.as_ref().map_or_else(Vec::new, |state| state.streams.clone())
+    }
+
     /// Delivers an order that a full outbox cannot answer, and asserts that it is carried out.
     pub(crate) fn obeys_though_full(&mut self, delivery: &Delivery) {
         let changes = self.kernel.history.len();
