@@ -25,7 +25,7 @@ mod store;
 mod tls;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -134,19 +134,8 @@ struct Pins {
 
 fn init(config: &Config, Init { root, root_sha256 }: Init) -> anyhow::Result<()> {
     identity::init(config)?;
-    let _lock = DataLock::take(&config.data_dir)?;
-    let mut store = SqliteStore::open(&config.data_dir)?;
     if let (Some(path), Some(pinned)) = (root, root_sha256) {
-        let bytes = std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-        let root =
-            Envelope::from_json(&bytes).with_context(|| format!("{} is no envelope", path.display()))?;
-        Trust::initial(&root, &pinned).with_context(|| format!("{} is refused", path.display()))?;
-        let stored = replay::replay(&mut store)?;
-        match stored.roots.first().map(Envelope::digest) {
-            None => drop(store.append(&[&authority::record(&root, None, None)?])?),
-            Some(first) if first == pinned => {}
-            Some(first) => anyhow::bail!("this controller already serves another deployment ({first})"),
-        }
+        take_first_root(config, &path, pinned)?;
     }
     let https = config.https.as_ref();
     let pins = Pins {
@@ -155,4 +144,22 @@ fn init(config: &Config, Init { root, root_sha256 }: Init) -> anyhow::Result<()>
     };
     println!("{}", serde_json::to_string(&pins)?);
     Ok(())
+}
+
+/// Stores the pinned first root, unless it is there already.
+fn take_first_root(config: &Config, path: &Path, pinned: Digest) -> anyhow::Result<()> {
+    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let root = Envelope::from_json(&bytes).with_context(|| format!("{} is no envelope", path.display()))?;
+    Trust::initial(&root, &pinned).with_context(|| format!("{} is refused", path.display()))?;
+    let _lock = DataLock::take(&config.data_dir)?;
+    let mut store = SqliteStore::open(&config.data_dir)?;
+    let stored = replay::replay(&mut store)?;
+    match stored.roots.first().map(Envelope::digest) {
+        None => {
+            store.append(&[&authority::record(&root, None, None)?])?;
+            Ok(())
+        }
+        Some(first) if first == pinned => Ok(()),
+        Some(first) => anyhow::bail!("this controller already serves another deployment ({first})"),
+    }
 }

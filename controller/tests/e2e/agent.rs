@@ -18,7 +18,7 @@ use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -28,9 +28,6 @@ use crate::documents::{BOOT, Key, host_id, host_key, host_signed, now};
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Nothing older.
-pub(crate) static TLS13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 #[derive(Debug)]
 struct Pinned {
@@ -89,7 +86,6 @@ impl ServerCertVerifier for Pinned {
 pub(crate) struct Dial {
     pub(crate) address: SocketAddr,
     pub(crate) pin: Digest,
-    pub(crate) versions: &'static [&'static SupportedProtocolVersion],
     pub(crate) alpn: Vec<Vec<u8>>,
     pub(crate) resolver: Option<Arc<dyn ResolvesClientCert>>,
     pub(crate) raw: bool,
@@ -97,21 +93,14 @@ pub(crate) struct Dial {
 
 impl Dial {
     pub(crate) fn new(address: SocketAddr, pin: Digest, key: &Key) -> Self {
-        Self {
-            address,
-            pin,
-            versions: TLS13,
-            alpn: vec![ALPN.to_vec()],
-            resolver: Some(raw_key(key)),
-            raw: true,
-        }
+        Self { address, pin, alpn: vec![ALPN.to_vec()], resolver: Some(raw_key(key)), raw: true }
     }
 
     pub(crate) async fn connect(self) -> std::io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier = Pinned { pin: self.pin, raw: self.raw, provider: Arc::clone(&provider) };
         let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(self.versions)
+            .with_protocol_versions(&[&rustls::version::TLS13])
             .expect("versions")
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));

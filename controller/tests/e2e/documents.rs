@@ -5,7 +5,7 @@ use digue_proto::envelope::{Envelope, PayloadType};
 use digue_proto::id::{Digest, HostId, Nonce, PersonId, UnixMillis};
 use digue_proto::key::PublicKey;
 use digue_proto::merkle;
-use digue_proto::order::{Action, LeafV1, OrderV1, Stream, Target};
+use digue_proto::order::{Action, LeafV1, OrderV1, Target};
 use digue_proto::policy::{Policy, Profile};
 use digue_proto::sign::{seal, sign};
 use digue_proto::statement::{Assurance, Stated, StatementV1};
@@ -227,9 +227,4 @@ pub(crate) fn host_signed<T: serde::Serialize>(
     key: &Key,
 ) -> Envelope {
     seal(&key.private, payload_type, strict::to_vec(document).expect("document")).expect("signature")
-}
-
-/// The head of the net stream after an order.
-pub(crate) fn net_head(generation: u64) -> digue_proto::order::Head {
-    digue_proto::order::Head { stream: Stream::Net, gen_epoch: 0, generation }
 }

@@ -64,6 +64,15 @@ impl Controller {
         controller
     }
 
+    /// Starts by a command of the test's own; `pin` is still to be filled in.
+    pub(crate) fn at(folder: tempfile::TempDir, command: Command) -> Self {
+        let nowhere = ([0, 0, 0, 0], 0).into();
+        let pin = Digest::of(b"unknown");
+        let mut controller = Self { folder, child: None, pin, agents: nowhere, https: None };
+        controller.run_as(command);
+        controller
+    }
+
     /// Starts with a trust root and an inventory of `hosts` enrolled hosts.
     pub(crate) fn with_fleet(hosts: u32) -> (Self, Deployment) {
         let controller = Self::start();
