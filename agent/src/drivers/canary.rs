@@ -100,10 +100,11 @@ impl Canary {
 /// If the counters cannot be read.
 pub fn probe(
     driver: &mut impl NetDriver,
-    _place: &Place,
+    place: &Place,
     rules: &RuleSet,
     facts: &HostFacts,
 ) -> Result<Canary, DriverError> {
+    place.require_current("probing")?;
     let mut canary = Canary::default();
     let hooks = || rules.tables.iter().flat_map(|t| &t.chains).filter_map(|chain| chain.hook.as_ref());
     if !hooks().any(|hook| hook.policy == Verdict::Drop) {

@@ -15,7 +15,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
 use super::canary::send_canary;
-use super::netlink::{NetlinkSocket, Protocol};
+use super::netlink::Protocol;
 use super::nft::encode;
 use super::{DriverError, NetDriver, NftDriver, Place, end_sessions, flush_conntrack, kernel, os};
 
@@ -88,7 +88,7 @@ fn trial(name: &str, outcome: Result<String, String>) -> Trial {
 fn try_all() -> Result<Vec<Trial>, DriverError> {
     unshare(CloneFlags::CLONE_NEWNET).map_err(os("making a private network namespace to try rules in"))?;
     let place = Place::current(true)?;
-    raise_loopback()?;
+    raise_loopback(&place)?;
     let shown = |outcome: Result<String, DriverError>| outcome.map_err(|error| error.to_string());
     Ok(vec![
         trial(IP_RULES, try_ip(&place)),
@@ -139,11 +139,11 @@ fn loopback() -> Card {
     }
 }
 
-fn raise_loopback() -> Result<(), DriverError> {
+fn raise_loopback(place: &Place) -> Result<(), DriverError> {
     const NEWLINK: u16 = 16;
     const UP: [u8; 4] = 1u32.to_ne_bytes();
     let operation = "raising the loopback";
-    let mut socket = NetlinkSocket::open(Protocol::Route, 0).map_err(kernel(operation))?;
+    let mut socket = place.socket(Protocol::Route, 0, operation)?;
     let raised = socket.request(NEWLINK, 0, |w| {
         w.raw(&[0; 4]);
         w.raw(&1i32.to_ne_bytes());
@@ -230,7 +230,7 @@ fn try_owner(place: &Place) -> Result<String, String> {
         let found = driver.read()?;
         let table = found.tables.first().map(|found| found.table.name.clone()).unwrap_or_default();
         let operation = "trying to remove another's table";
-        let mut other = NetlinkSocket::open(Protocol::Netfilter, 0).map_err(kernel(operation))?;
+        let mut other = place.socket(Protocol::Netfilter, 0, operation)?;
         let start = other.reserve(4);
         let inet = 1;
         let batch = encode(&RuleSet::empty(), &[(inet, &table)], start);

@@ -1,7 +1,7 @@
 //! Forgetting established flows: without this, a flow that rules once let through keeps its address
 //! translation and its shortcuts past the rules.
 
-use super::netlink::{Malformed, NetlinkSocket, Protocol, attributes, be32, first};
+use super::netlink::{Malformed, Protocol, attributes, be32, first};
 use super::{DriverError, Place, kernel};
 
 const DELETE: u16 = 1 << 8 | 2;
@@ -14,9 +14,9 @@ const HEADER: [u8; 4] = [0; 4];
 ///
 /// # Errors
 /// If the kernel has no connection tracking, or refuses.
-pub fn flush_conntrack(_place: &Place) -> Result<u64, DriverError> {
+pub fn flush_conntrack(place: &Place) -> Result<u64, DriverError> {
     let operation = "flushing the connection table";
-    let mut socket = NetlinkSocket::open(Protocol::Netfilter, 0).map_err(kernel(operation))?;
+    let mut socket = place.socket(Protocol::Netfilter, 0, operation)?;
     let answer = socket.request(STATISTICS, 0, |w| w.raw(&HEADER)).map_err(kernel(operation))?;
     let entries = match answer {
         Some((_, body)) => {

@@ -55,9 +55,9 @@ mod route {
 ///
 /// # Errors
 /// If the kernel does not list them.
-pub fn cards(_place: &Place) -> Result<Vec<Card>, DriverError> {
+pub fn cards(place: &Place) -> Result<Vec<Card>, DriverError> {
     let operation = "listing network cards";
-    let mut socket = NetlinkSocket::open(Protocol::Route, 0).map_err(kernel(operation))?;
+    let mut socket = place.socket(Protocol::Route, 0, operation)?;
     let listed = socket.dump(GETLINK, |w| w.raw(&[0; 16])).map_err(kernel(operation))?;
     let mut found = Vec::new();
     let mut vlan_lowers = Vec::new();
@@ -108,9 +108,9 @@ fn card(body: &[u8]) -> Result<(Card, Option<u32>), Malformed> {
 ///
 /// # Errors
 /// If the kernel does not answer.
-pub fn next_hops(_place: &Place, targets: &[IpAddr]) -> Result<Vec<IpAddr>, DriverError> {
+pub fn next_hops(place: &Place, targets: &[IpAddr]) -> Result<Vec<IpAddr>, DriverError> {
     let operation = "looking up routes";
-    let mut socket = NetlinkSocket::open(Protocol::Route, 0).map_err(kernel(operation))?;
+    let mut socket = place.socket(Protocol::Route, 0, operation)?;
     let mut found = Vec::new();
     for target in targets {
         match socket.request(GETROUTE, 0, |w| route_question(w, *target)) {
@@ -208,10 +208,8 @@ impl LinkMonitor {
     ///
     /// # Errors
     /// If the socket cannot be opened.
-    pub fn open(_place: &Place) -> Result<Self, DriverError> {
-        Ok(Self {
-            socket: NetlinkSocket::open(Protocol::Route, GROUPS).map_err(kernel("watching network cards"))?,
-        })
+    pub fn open(place: &Place) -> Result<Self, DriverError> {
+        Ok(Self { socket: place.socket(Protocol::Route, GROUPS, "watching network cards")? })
     }
 
     /// What happened since the last call; does not wait. The descriptor is readable when there is something.

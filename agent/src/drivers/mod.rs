@@ -95,6 +95,9 @@ pub enum DriverError {
     /// A laboratory agent in the machine's own network namespace.
     #[error("a laboratory agent refuses to touch the machine's own network: {0}")]
     InitialNamespace(&'static str),
+    /// The calling thread is in another network namespace than the place that it was given.
+    #[error("{0}: the thread is not in the network namespace that it was given")]
+    Elsewhere(&'static str),
     /// A file descriptor that is no netlink socket for rules.
     #[error("the inherited descriptor is no netfilter netlink socket")]
     NotNetfilter,

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::DriverError;
+use super::netlink::{NetlinkSocket, Protocol};
+use super::{DriverError, kernel};
 
 /// The inode that kernels from 6.17 give a machine's own network namespace.
 const INITIAL_INODE: u64 = 0xefff_fff9;
@@ -55,6 +56,23 @@ impl Place {
             return refuse("/proc/sys does not tell which namespace this is");
         }
         Ok(())
+    }
+
+    /// Opens a netlink socket, which stays bound to this namespace.
+    pub(super) fn socket(
+        &self,
+        protocol: Protocol,
+        groups: u32,
+        operation: &'static str,
+    ) -> Result<NetlinkSocket, DriverError> {
+        self.require_current(operation)?;
+        NetlinkSocket::open(protocol, groups).map_err(kernel(operation))
+    }
+
+    /// Sockets are made in the namespace of the thread that asks for them, which must be this one.
+    pub(super) fn require_current(&self, operation: &'static str) -> Result<(), DriverError> {
+        let here = Self::current(false)?;
+        if here.identity == self.identity { Ok(()) } else { Err(DriverError::Elsewhere(operation)) }
     }
 
     /// Device and inode of the namespace, by which two of them are told apart.

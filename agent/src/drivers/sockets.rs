@@ -63,9 +63,9 @@ struct Listed {
 ///
 /// # Errors
 /// If the kernel does not list its sockets.
-pub fn end_sessions(_place: &Place, allowed: impl Fn(&Flow) -> bool) -> Result<Ended, DriverError> {
+pub fn end_sessions(place: &Place, allowed: impl Fn(&Flow) -> bool) -> Result<Ended, DriverError> {
     let operation = "ending sessions";
-    let mut socket = NetlinkSocket::open(Protocol::SockDiag, 0).map_err(kernel(operation))?;
+    let mut socket = place.socket(Protocol::SockDiag, 0, operation)?;
     let mut ended = Ended::default();
     for _ in 0..PASSES {
         ended.kept = 0;

@@ -49,3 +49,21 @@ pub(crate) fn send_frame(card: &str, claimed: u16, frame: &[u8], bypass: bool) -
 fn length_of<T>(value: &T) -> libc::socklen_t {
     libc::socklen_t::try_from(size_of_val(value)).expect("short")
 }
+
+/// A tunnel whose packets can be read from the file.
+pub(crate) fn open_tunnel(name: &str) -> io::Result<std::fs::File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    const TUNSETIFF: libc::Ioctl = 0x4004_54ca;
+    const TUN_WITHOUT_HEADER: i16 = 0x1001;
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    let mut request = [0u8; 40];
+    request[..name.len()].copy_from_slice(name.as_bytes());
+    request[16..18].copy_from_slice(&TUN_WITHOUT_HEADER.to_ne_bytes());
+    // SAFETY: the request is a `struct ifreq` of forty bytes, which the kernel reads and writes.
+    let set = unsafe { libc::ioctl(file.as_raw_fd(), TUNSETIFF, request.as_mut_ptr()) };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+}

@@ -35,8 +35,8 @@ impl NftDriver {
     ///
     /// # Errors
     /// If the socket cannot be opened.
-    pub fn open(_place: &Place) -> Result<Self, DriverError> {
-        let socket = NetlinkSocket::open(Protocol::Netfilter, 0).map_err(kernel("opening the rules"))?;
+    pub fn open(place: &Place) -> Result<Self, DriverError> {
+        let socket = place.socket(Protocol::Netfilter, 0, "opening the rules")?;
         Ok(Self { socket, inherited: Vec::new(), owner_supported: None, own_generation: None })
     }
 

@@ -38,8 +38,8 @@ impl RuleMonitor {
     ///
     /// # Errors
     /// If the socket cannot be opened.
-    pub fn open(_place: &Place) -> Result<Self, DriverError> {
-        let socket = NetlinkSocket::open(Protocol::Netfilter, GROUP).map_err(kernel("watching the rules"))?;
+    pub fn open(place: &Place) -> Result<Self, DriverError> {
+        let socket = place.socket(Protocol::Netfilter, GROUP, "watching the rules")?;
         Ok(Self { socket })
     }
 
