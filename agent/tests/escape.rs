@@ -387,7 +387,7 @@ fn a_routed_guest_is_cut_with_its_host() {
     ip(&format!("link add g0 type veth peer name eth0 netns {}", guest.path()));
     ip("addr add 10.77.200.1/24 dev g0");
     ip("link set g0 up");
-    run("sysctl", "-qw net.ipv4.ip_forward=1").expect("forwarding");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("forwarding");
     guest.within(|| {
         ip("addr add 10.77.200.2/24 dev eth0");
         ip("link set eth0 up");

@@ -31,6 +31,9 @@ pub(crate) const OUTSIDE6: &str = "[2001:db8:66::66]:443";
 /// Moves the calling thread into a fresh network namespace. `false` if the test has nothing left to do
 /// here: it was run in a user namespace instead, or cannot run.
 pub(crate) fn private_network(test: &str) -> bool {
+    if !has("ip") {
+        return false;
+    }
     match unshare(CloneFlags::CLONE_NEWNET) {
         Ok(()) => {
             Place::current(true).expect("a fresh namespace is not the machine's own");
