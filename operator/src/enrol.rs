@@ -11,6 +11,7 @@ use digue_proto::id::{HostId, Nonce};
 use digue_proto::key::PublicKey;
 use digue_proto::report::EnrolV1;
 use digue_proto::trust::{InventoryHost, InventoryV1};
+use digue_proto::trust_chain::Trust;
 use digue_proto::verify::verify_host;
 use rand_core::{OsRng, RngCore as _};
 use serde::Deserialize;
@@ -136,31 +137,33 @@ pub(crate) fn invite(app: &App, context_name: &str, host: &HostId) -> Outcome<Pa
 
 /// Judges one request by the join secret of its host; `None` if that host was not invited here.
 pub(crate) fn judge(app: &App, session: &Session, request: &Enrolment) -> Outcome<Option<NewKey>> {
-    let forged =
-        |what| Problem::new("E0644", msg!("enrol-forged", host = request.host_id.to_string())).because(what);
     let path = invite_file(app, &session.context.name, &request.host_id);
     let Some(bytes) = files::read_if_there(&path)? else { return Ok(None) };
     let unreadable = || Problem::new("E0604", msg!("file-not-read", path = path.display().to_string()));
     let secret: Nonce =
         String::from_utf8(bytes).or_problem(unreadable)?.trim().parse().or_problem(unreadable)?;
-    let deployment = session.trust.deployment_id();
-    let verified = verify_host::<EnrolV1>(&request.envelope, &request.host_key, deployment);
-    let verified = verified.map_err(|error| forged(error.to_string()))?;
+    let host = request.host_id.to_string();
+    let forged = |why: String| Problem::new("E0644", msg!("enrol-forged", host = host.as_str())).because(why);
+    judge_by_secret(&secret, &session.trust, request).map(Some).map_err(forged)
+}
+
+/// Whether a request was made by the host that holds the secret, for the key that it names, in sight of a
+/// controller that the trust root names.
+fn judge_by_secret(secret: &Nonce, trust: &Trust, request: &Enrolment) -> Result<NewKey, String> {
+    let verified = verify_host::<EnrolV1>(&request.envelope, &request.host_key, trust.deployment_id());
+    let verified = verified.map_err(|error| error.to_string())?;
     let signed = verified.value();
     if signed.host_id != request.host_id || signed.host_key != request.host_key {
-        return Err(forged("the signed request names another host or key".to_owned()));
+        return Err("the signed request names another host or key".to_owned());
     }
     if !check_mac(secret.as_bytes(), signed) {
-        return Err(forged("the MAC was not made with the join secret of this host".to_owned()));
+        return Err("the MAC was not made with the join secret of this host".to_owned());
     }
-    let pins = &session.trust.root().controllers;
-    if !pins.iter().any(|c| c.spki_sha256 == signed.controller_spki_sha256) {
-        let seen = signed.controller_spki_sha256;
-        return Err(forged(format!(
-            "the host saw controller key {seen}, which the trust root does not name"
-        )));
+    let seen = signed.controller_spki_sha256;
+    if !trust.root().controllers.iter().any(|c| c.spki_sha256 == seen) {
+        return Err(format!("the host saw controller key {seen}, which the trust root does not name"));
     }
-    Ok(Some(NewKey { host: signed.host_id.clone(), key: signed.host_key.clone() }))
+    Ok(NewKey { host: signed.host_id.clone(), key: signed.host_key.clone() })
 }
 
 /// Where and how to reach one host over SSH.
@@ -195,10 +198,8 @@ pub(crate) async fn over_ssh(
     let mut words = ssh_command.split_whitespace();
     let program = words.next().ok_or_else(failed)?;
     // `cat |` because a server may give the command a socket, which /dev/stdin cannot open.
-    let remote = format!(
-        "cat | {agent_command} init --root /dev/stdin --root-sha256 {}",
-        session.trust.deployment_id()
-    );
+    let remote =
+        format!("cat | {agent_command} --root /dev/stdin --root-sha256 {}", session.trust.deployment_id());
     let mut child = Command::new(program)
         .args(words)
         .args(["-o", "BatchMode=yes", "--"])
@@ -234,8 +235,8 @@ pub(crate) async fn over_ssh(
 
 /// The default SSH program.
 pub(crate) const SSH: &str = "ssh";
-/// The default agent program.
-pub(crate) const AGENT: &str = "digue-agent";
+/// The default command on the server.
+pub(crate) const AGENT: &str = "digue-agent init";
 
 /// Reads a file of `digue-agent init` output.
 pub(crate) fn keys_from(path: &std::path::Path) -> Outcome<Vec<NewKey>> {
@@ -247,6 +248,11 @@ pub(crate) fn keys_from(path: &std::path::Path) -> Outcome<Vec<NewKey>> {
 
 #[cfg(test)]
 mod tests {
+    use digue_proto::enrol::make_mac;
+    use digue_proto::envelope::{Envelope, PayloadType};
+    use digue_proto::id::{Digest, UnixMillis};
+    use digue_proto::strict;
+
     use super::*;
     use crate::fleet::tests::{inventory_host, inventory_of};
 
@@ -272,6 +278,61 @@ mod tests {
         assert!(twice[0].starts_with("line 3"), "{twice:?}");
         assert!(key_lines("").is_err());
         assert!(key_lines("{\"host_id\":\"a\"}").expect_err("refused")[0].starts_with("line 1"));
+    }
+
+    /// A request for `host`, made with `secret` and signed by a key of its own.
+    async fn request(
+        folder: &std::path::Path,
+        host: &str,
+        secret: [u8; 16],
+        deployment: Digest,
+        pin: Digest,
+    ) -> Enrolment {
+        let path = folder.join(format!("{host}-{}", secret[0]));
+        let key = keygen::make(&path, keygen::KeyType::Ed25519, host, true).await.expect("a key");
+        let host_id: HostId = host.parse().expect("name");
+        let mac = make_mac(&secret, &deployment, &host_id, &key, &pin).expect("a MAC");
+        let signed = EnrolV1 {
+            deployment_id: deployment,
+            host_id: host_id.clone(),
+            host_key: key.clone(),
+            controller_spki_sha256: pin,
+            mac,
+            at_ms: UnixMillis(1),
+        };
+        let payload = strict::to_vec(&signed).expect("bytes");
+        let armour = keygen::sign(&path, PayloadType::Enrol, &payload).await.expect("signed");
+        Enrolment {
+            envelope: Envelope { payload_type: PayloadType::Enrol, payload, signatures: vec![armour] },
+            host_id,
+            fingerprint: key.fingerprint(),
+            host_key: key,
+            peer: "10.77.1.1".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_swaps_the_key_or_stands_in_between_is_found_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let trust = crate::tests::trust(folder.path(), Digest::of(b"controller")).await;
+        let (deployment, pin) = (trust.deployment_id(), Digest::of(b"controller"));
+        let secret = Nonce::from_bytes([7; 16]);
+        let honest = request(folder.path(), "srv-001", [7; 16], deployment, pin).await;
+        assert_eq!(judge_by_secret(&secret, &trust, &honest).map(|k| k.key), Ok(honest.host_key.clone()));
+        // D6: another key, with a MAC by whoever does not know the secret.
+        let swapped = request(folder.path(), "srv-001", [8; 16], deployment, pin).await;
+        assert!(judge_by_secret(&secret, &trust, &swapped).expect_err("refused").contains("MAC"));
+        // D6: the honest bytes beside another key.
+        let beside = Enrolment {
+            host_key: swapped.host_key.clone(),
+            ..request(folder.path(), "srv-009", [7; 16], deployment, pin).await
+        };
+        assert!(judge_by_secret(&secret, &trust, &beside).is_err());
+        // D7: the secret of one host, used for another.
+        let other = Enrolment { host_id: "srv-002".parse().expect("name"), ..honest };
+        assert!(judge_by_secret(&secret, &trust, &other).expect_err("refused").contains("another host"));
+        let middle = request(folder.path(), "srv-003", [7; 16], deployment, Digest::of(b"middle")).await;
+        assert!(judge_by_secret(&secret, &trust, &middle).expect_err("refused").contains("does not name"));
     }
 
     #[test]

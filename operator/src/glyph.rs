@@ -1,4 +1,4 @@
-//! The marks of verdicts and links; ASCII where the locale is not UTF-8 (docs/CLI.md).
+//! The marks of verdicts and links; ASCII where the locale is not UTF-8.
 
 use digue_proto::fleet::view::Verdict;
 use digue_proto::report::Links;

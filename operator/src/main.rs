@@ -30,6 +30,8 @@ mod reports;
 mod selector;
 mod state_words;
 mod statements;
+#[cfg(test)]
+mod tests;
 mod time;
 mod trust_draft;
 mod trust_store;
@@ -53,7 +55,7 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(&app, command)) {
         Ok(exit) => exit.into(),
         Err(problem) => {
-            app.note_text(&problem.render(&app.speaker));
+            app.note_text(&problem.render(&app.speaker, app.glyphs));
             problem.exit().into()
         }
     }

@@ -3,9 +3,10 @@
 use std::fmt::Display;
 
 use crate::explain;
+use crate::glyph::Glyphs;
 use crate::message::{Message, Speaker};
 
-/// Exit codes (docs/CLI.md). An unknown code must be treated as a failure.
+/// Exit codes. An unknown code must be treated as a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// Done and verified, or read, or the expectation is met.
@@ -75,7 +76,7 @@ impl Problem {
     }
 
     /// The lines to print on standard error.
-    pub(crate) fn render(&self, speaker: &Speaker) -> String {
+    pub(crate) fn render(&self, speaker: &Speaker, glyphs: Glyphs) -> String {
         let known = explain::entry(&self.code).map(|entry| entry.text(speaker.lang()));
         let mut lines = Vec::new();
         let title = known.map_or("", |text| text.title);
@@ -86,8 +87,8 @@ impl Problem {
             None => lines.push(format!("digue: {title}")),
         }
         lines.extend(self.cause.as_ref().map(|cause| format!("  {cause}")));
-        lines.extend(known.map(|text| format!("  → {}", text.todo)));
-        lines.push(format!("  digue-{} · digue explain {}", self.code, self.code));
+        lines.extend(known.map(|text| format!("  {} {}", glyphs.arrow(), text.todo)));
+        lines.push(format!("  digue-{} {} digue explain {}", self.code, glyphs.dot(), self.code));
         lines.join("\n")
     }
 }

@@ -1,4 +1,4 @@
-//! The words of states, the same in every list, line and prompt (docs/CLI.md).
+//! The words of states, the same in every list, line and prompt.
 
 use digue_proto::fleet::view::{HostView, OrderState, Phase, Verdict};
 use digue_proto::report::Links;

@@ -98,7 +98,7 @@ pub(crate) struct Enrolments {
 }
 
 /// One entry of the controller's append-only store.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct StoredEnvelope {
     /// Its place, from 1.
     pub(crate) seq: u64,

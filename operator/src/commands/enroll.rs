@@ -42,7 +42,7 @@ pub(crate) struct Enroll {
     /// SSH program and its options.
     #[arg(long, value_name = "COMMAND", default_value = enrol::SSH)]
     ssh_command: String,
-    /// Agent program on the server, for instance `sudo -n digue-agent`.
+    /// Command on the server, for instance `sudo -n digue-agent init`.
     #[arg(long, value_name = "COMMAND", default_value = enrol::AGENT)]
     agent_command: String,
     /// Signer; may be repeated.
@@ -79,7 +79,7 @@ pub(crate) async fn run(app: &App, args: Enroll) -> Outcome<Exit> {
         failures.extend(refused);
     }
     for failure in &failures {
-        app.note_text(&failure.render(&app.speaker));
+        app.note_text(&failure.render(&app.speaker, app.glyphs));
     }
     if !keys.is_empty() {
         enter(app, &session, &keys, args.add_missing || args.accept, &args.sign).await?;

@@ -416,3 +416,10 @@ audit-failures = { $count ->
     [one] 1 thing does not hold
    *[other] { $count } things do not hold
 }
+
+usage-unknown = { $argument }: unknown
+usage-no-value = { $argument } needs a value
+usage-value = { $value } cannot be a value of { $argument }
+usage-missing = { $arguments } missing
+usage-conflict = { $argument } and { $other } exclude each other
+usage-wrong = the command line cannot be understood

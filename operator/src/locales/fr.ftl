@@ -416,3 +416,10 @@ audit-failures = { $count ->
     [one] { $count } chose ne tient pas
    *[other] { $count } choses ne tiennent pas
 }
+
+usage-unknown = { $argument } : inconnu
+usage-no-value = { $argument } demande une valeur
+usage-value = { $value } ne peut pas être une valeur de { $argument }
+usage-missing = il manque { $arguments }
+usage-conflict = { $argument } et { $other } s'excluent
+usage-wrong = la ligne de commande ne se comprend pas

@@ -68,7 +68,7 @@ pub(crate) fn names<'a>(hosts: impl ExactSizeIterator<Item = &'a HostId>) -> Str
     let count = hosts.len();
     let mut list: Vec<String> = hosts.take(MAX_NAMES).map(ToString::to_string).collect();
     if count > MAX_NAMES {
-        list.push(format!("… +{}", count - MAX_NAMES));
+        list.push(format!("+{}", count - MAX_NAMES));
     }
     list.join(", ")
 }
