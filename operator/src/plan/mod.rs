@@ -8,6 +8,8 @@ pub(crate) mod collect;
 pub(crate) mod file;
 pub(crate) mod keep;
 pub(crate) mod show;
+#[cfg(test)]
+mod tests;
 
 use digue_proto::policy::Policy;
 use ipnet::IpNet;
