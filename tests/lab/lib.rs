@@ -7,6 +7,7 @@
 
 pub mod control;
 pub mod daemon;
+pub mod demo;
 pub mod exec;
 mod fleet;
 pub mod incident;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use digue_lab::control::{GuestStatus, Output, ProgramAction, Request, Response, Status, ask};
+use digue_lab::demo::{self, DemoArgs};
 use digue_lab::exec::{NOT_INSIDE, exec};
 use digue_lab::incident::{self, IncidentKind, IncidentOptions};
 use digue_lab::laboratory::{Laboratory, down, keep};
@@ -75,6 +76,8 @@ enum Verb {
     },
     /// Try to reach addresses from where this runs.
     Probe(ProbeArgs),
+    /// Tell the story of an incident in a laboratory of its own, measuring every step.
+    Demo(DemoArgs),
     /// End the laboratory and remove its folder.
     Down,
     /// Say whether this machine and user can run a laboratory.
@@ -207,6 +210,11 @@ fn run(cli: Cli) -> Result<ExitCode> {
             let reached = local(probe::run(&args))?;
             return Ok(if reached { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Verb::Demo(args) => {
+            let program = own_program()?;
+            let programs = programs(&program)?;
+            return demo::run(cli.dir.as_deref(), &program, programs, &args);
+        }
         Verb::Down => end(&place)?,
         Verb::Check => check()?,
         Verb::Keep { options } => {
@@ -239,15 +247,14 @@ fn local<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
 }
 
 fn up(place: &Place, args: &UpArgs) -> Result<()> {
-    let program = std::env::current_exe().context("finding this program's own file")?;
-    let beside = program.parent().context("this program has no folder")?.to_owned();
+    let program = own_program()?;
     let options = LabOptions {
         dir: place.root().to_owned(),
         hosts: args.hosts,
         bare: args.bare,
         second_controller: args.second_controller,
         attached: !args.detach,
-        programs: std::env::var_os("DIGUE_BIN_DIR").map_or(beside, PathBuf::from),
+        programs: programs(&program)?,
         config_dir: config_dir()?,
         context: args.context.clone(),
     };
@@ -282,6 +289,16 @@ fn up(place: &Place, args: &UpArgs) -> Result<()> {
     let processes = laboratory.down()?;
     println!("Ended: {processes} processes, nothing is left.");
     Ok(())
+}
+
+fn own_program() -> Result<PathBuf> {
+    std::env::current_exe().context("finding this program's own file")
+}
+
+/// Where Digue's programs are: in `$DIGUE_BIN_DIR`, or beside this one.
+fn programs(program: &std::path::Path) -> Result<PathBuf> {
+    let beside = program.parent().context("this program has no folder")?.to_owned();
+    Ok(std::env::var_os("DIGUE_BIN_DIR").map_or(beside, PathBuf::from))
 }
 
 /// Where `digue` keeps its contexts: `$DIGUE_CONFIG_DIR`, or `digue` below `$XDG_CONFIG_HOME` or `~/.config`.

@@ -27,11 +27,14 @@ pub struct Occupied {
 }
 
 impl Place {
-    /// The folder named by `--dir`, or `$XDG_RUNTIME_DIR/digue-lab`, or `/tmp/digue-lab-UID`.
+    /// The folder named by `--dir`, or `$DIGUE_LAB_DIR`, or `$XDG_RUNTIME_DIR/digue-lab`, or
+    /// `/tmp/digue-lab-UID`.
     ///
     /// # Errors
     /// The path is too long for a Unix socket, or the working directory is gone.
     pub fn resolve(dir: Option<&Path>) -> Result<Self> {
+        let named = std::env::var_os("DIGUE_LAB_DIR").filter(|dir| !dir.is_empty());
+        let dir = dir.map(ToOwned::to_owned).or_else(|| named.map(PathBuf::from));
         let root = match (dir, std::env::var_os("XDG_RUNTIME_DIR")) {
             (Some(dir), _) => std::path::absolute(dir).context("finding the working directory")?,
             (None, Some(runtime)) if Path::new(&runtime).is_dir() => Path::new(&runtime).join("digue-lab"),
