@@ -138,7 +138,7 @@ impl Host {
         document
     }
 
-    /// A controller has the document on its disk; a report that had no room may follow.
+    /// A controller has the document on its disk.
     pub(super) fn stored(&mut self, digest: Digest, now: &Now, effects: &mut Vec<Effect>) {
         let before = self.state.outbox.len();
         self.state.outbox.retain(|d| d.digest() != digest);
@@ -146,11 +146,16 @@ impl Host {
             return;
         }
         self.management_seen(now, effects);
+        self.persist();
+    }
+
+    /// Writes the report that waking asked for, or that had no room before.
+    pub(super) fn overdue_report(&mut self, now: &Now, effects: &mut Vec<Effect>) {
         if self.report_due && !self.state.outbox_full() {
             self.report(now);
+            self.persist();
+            self.send_from(self.sent_through, effects);
         }
-        self.persist();
-        self.send_from(self.sent_through, effects);
     }
 
     pub(super) fn heartbeat(&self, nonce: Nonce, rules_hold: bool, now: &Now) -> Option<Effect> {

@@ -8,6 +8,8 @@ use crate::report::{Check, Outcome, Proofs};
 
 /// Milliseconds until an application that failed is tried again.
 const APPLY_RETRY_MS: u64 = 5_000;
+/// Milliseconds until an application without an answer is asked for again.
+const APPLY_LOST_MS: u64 = 60_000;
 /// Milliseconds until proofs that did not hold are gathered again.
 const PROVE_RETRY_MS: u64 = 15_000;
 /// Milliseconds between two writes of a rollback deadline.
@@ -24,6 +26,7 @@ impl Host {
         self.proofs = Proofs::none();
         self.apply_due_ms = None;
         self.prove_due_ms = None;
+        self.applying_since_ms = Some(now.clocks.boottime_ms);
         let mut policy = self.state.policy.clone();
         let time = self.believed_time(now);
         policy.exceptions.retain(|e| e.until_ms.is_none_or(|until| time < until));
@@ -39,6 +42,7 @@ impl Host {
         if applied.request != self.request {
             return;
         }
+        self.applying_since_ms = None;
         self.sessions_cut = self.sessions_cut.saturating_add(applied.sessions_cut);
         if let Some(why) = &applied.fallback {
             self.state.raise_alarm("minimal_profile", why, now.wall());
@@ -143,6 +147,10 @@ impl Host {
         let observed = self.judged(observed);
         let holds = observed.drift.is_empty();
         let changed = self.observed.drift.is_empty() != holds;
+        if self.applying_since_ms.is_some() {
+            // Read before the rules that are on their way; they bring their own read-back.
+            return holds;
+        }
         self.observed = observed;
         if holds {
             if changed && self.apply_due_ms.is_none() {
@@ -174,7 +182,9 @@ impl Host {
             effects.push(note("exception_expired", "an exception reached its end date"));
             self.persist();
             self.apply(now, effects);
-        } else if self.apply_due_ms.is_some_and(|due| due <= boottime) {
+        } else if self.apply_due_ms.is_some_and(|due| due <= boottime)
+            || self.applying_since_ms.is_some_and(|since| boottime.saturating_sub(since) >= APPLY_LOST_MS)
+        {
             self.apply(now, effects);
         } else if self.awaits_proof() && self.prove_due_ms.is_none_or(|due| due <= boottime) {
             self.prove(now, effects);
@@ -226,12 +236,15 @@ impl Host {
         effects.push(Effect::RearmRollback { seconds });
     }
 
+    pub(super) fn rollback_is_overdue(&self, now: &Now) -> bool {
+        self.state.rollback.as_ref().is_some_and(|rollback| {
+            rollback.boot_id == now.clocks.boot_id && rollback.deadline_ms <= now.clocks.boottime_ms
+        })
+    }
+
     /// The kernel's timer has lifted the containment: follow it, and say so.
     pub(super) fn end_overdue_rollback(&mut self, now: &Now, effects: &mut Vec<Effect>) {
-        let over = self.state.rollback.as_ref().is_some_and(|rollback| {
-            rollback.boot_id == now.clocks.boot_id && rollback.deadline_ms <= now.clocks.boottime_ms
-        });
-        if !over {
+        if !self.rollback_is_overdue(now) {
             return;
         }
         self.state.rollback = None;

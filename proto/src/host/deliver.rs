@@ -18,8 +18,9 @@ impl Host {
     pub(super) fn deliver(&mut self, delivery: Delivery, now: &Now, effects: &mut Vec<Effect>) {
         let digest = delivery.order.digest();
         if let Some(known) = self.state.remembered.iter().find(|r| r.order == digest) {
-            // C1: the same answer again, and nothing done twice.
-            effects.push(Effect::Send(known.receipt.clone()));
+            // C1: the same answer again, and nothing done twice. Without a connection it waits in the
+            // outbox, or a controller has it already.
+            effects.extend(self.connected.map(|_| Effect::Send(known.receipt.clone())));
             return;
         }
         let admitted = self.admission(now).admit(&delivery);

@@ -74,11 +74,13 @@ pub struct Host {
     /// A request to apply is on its way, or has failed and is due again at this boot time.
     apply_due_ms: Option<u64>,
     apply_failed: bool,
+    /// Since when, in boot time, the answer to the newest request to apply is awaited.
+    applying_since_ms: Option<u64>,
     prove_due_ms: Option<u64>,
     rearmed_at_ms: u64,
     refusals: (u64, u32),
     parked: Vec<Delivery>,
-    /// A report is due once the outbox has room.
+    /// A report is due with the next input, or once the outbox has room.
     report_due: bool,
     /// Something changed that must be on disk before anything else of this call is done.
     dirty: bool,
@@ -87,7 +89,8 @@ pub struct Host {
 impl Host {
     /// Wakes a host with what was found on disk, and says what to do before anything else.
     ///
-    /// An unreadable state counts as contained: the closed policy is applied (invariant 9).
+    /// An unreadable state counts as contained: the closed policy is applied (invariant 9). Nothing is
+    /// written, so that a full disk keeps no agent from starting.
     pub fn wake(identity: Identity, trust: Trust, loaded: Loaded, now: &Now) -> (Self, Vec<Effect>) {
         let (state, unreadable) = match loaded {
             Loaded::Absent => (HostState::fresh(), None),
@@ -114,11 +117,12 @@ impl Host {
             request: 0,
             apply_due_ms: None,
             apply_failed: false,
+            applying_since_ms: None,
             prove_due_ms: None,
             rearmed_at_ms: 0,
             refusals: (now.clocks.boottime_ms, 0),
             parked: Vec::new(),
-            report_due: false,
+            report_due: true,
             dirty: false,
         };
         let mut effects = Vec::new();
@@ -141,13 +145,11 @@ impl Host {
         for entry in &mut host.state.journal {
             entry.stage = Stage::Applying;
         }
-        host.end_overdue_rollback(now, &mut effects);
-        if host.has_rules() || !host.state.journal.is_empty() {
+        // A drill that ended while the agent was away is not closed again; the first input records it.
+        if (host.has_rules() || !host.state.journal.is_empty()) && !host.rollback_is_overdue(now) {
             host.apply(now, &mut effects);
         } else {
             effects.push(Effect::ReadBack);
-            host.report(now);
-            host.persist();
         }
         let effects = host.in_order(effects);
         (host, effects)
@@ -199,6 +201,7 @@ impl Host {
             }
             Input::Tick => self.tick(now, &mut effects),
         }
+        self.overdue_report(now, &mut effects);
         self.in_order(effects)
     }
 
