@@ -12,11 +12,11 @@ fn c1_ten_thousand_repeats_have_one_effect_and_one_receipt() {
     let mut machine = Machine::new(&world);
     let cut = world.cut(1).deliver();
     machine.obeys(&cut);
-    let before = (machine.kernel.history.len(), machine.state().clone());
+    let before = (machine.kernel.applications, machine.state().clone());
     for _ in 0..10_000 {
         machine.give(&cut).expect("no crash was asked for");
     }
-    assert_eq!(machine.kernel.history.len(), before.0);
+    assert_eq!(machine.kernel.applications, before.0);
     assert_eq!(*machine.state(), before.1);
     assert_eq!(machine.receiver.repeats, 10_000);
     assert_eq!(machine.receiver.outcomes(cut.order.digest()).last(), Some(&Outcome::Verified {}));
@@ -43,13 +43,13 @@ fn c1_every_kind_of_order_repeated_by_net_and_stick_has_one_effect() {
         for draft in orders {
             let delivery = draft.deliver();
             machine.obeys(&delivery);
-            let before = (machine.kernel.history.len(), machine.state().seq);
+            let before = (machine.kernel.applications, machine.state().seq);
             // By stick while the network is gone, then by net: the core cannot tell them apart.
             machine.disconnect().expect("no crash was asked for");
             machine.give(&delivery).expect("no crash was asked for");
             machine.connect().expect("no crash was asked for");
             machine.give(&delivery).expect("no crash was asked for");
-            assert_eq!((machine.kernel.history.len(), machine.state().seq), before);
+            assert_eq!((machine.kernel.applications, machine.state().seq), before);
         }
     }
 }
@@ -62,9 +62,9 @@ fn c1_a_repeat_after_a_restart_has_no_second_effect() {
     machine.obeys(&cut);
     machine.restart().expect("it starts again");
     machine.connect().expect("it connects again");
-    let before = machine.kernel.history.len();
+    let before = machine.kernel.applications;
     machine.give(&cut).expect("no crash was asked for");
-    assert_eq!(machine.kernel.history.len(), before);
+    assert_eq!(machine.kernel.applications, before);
     let outcomes = machine.receiver.outcomes(cut.order.digest());
     assert_eq!(outcomes.iter().filter(|o| **o == Outcome::Acknowledged {}).count(), 1);
 }

@@ -60,3 +60,7 @@ mod c3_withheld_release;
 mod c5_clocks;
 #[cfg(test)]
 mod c9_crash_at_every_step;
+
+#[cfg(test)]
+#[path = "../properties/mod.rs"]
+mod properties;

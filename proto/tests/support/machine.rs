@@ -12,8 +12,9 @@ use digue_proto::host::{
     Applied, Apply, Document, Effect, Host, HostState, Input, Loaded, Now, Observed, Prove, Proved,
 };
 use digue_proto::id::{Challenge, Digest, Nonce, UnixMillis};
-use digue_proto::policy::{OnLostManagement, Policy};
-use digue_proto::report::{Check, Clocks, Links, Outcome, Proofs};
+use digue_proto::order::Stream;
+use digue_proto::policy::{BlockList, OnLostManagement, Policy};
+use digue_proto::report::{Check, Clocks, Links, Outcome};
 use digue_proto::strict;
 use digue_proto::trust_chain::Trust;
 
@@ -41,10 +42,24 @@ pub(crate) struct Kernel {
     pub(crate) timer_ms: Option<u64>,
     /// The timer has lifted it: the tables stand and let everything pass.
     pub(crate) lifted: bool,
-    /// Applications so far that changed something.
-    pub(crate) changes: usize,
-    /// Every application, in words of the policy.
-    pub(crate) history: Vec<Policy>,
+    /// How often rules were applied.
+    pub(crate) applications: usize,
+    /// The application that was read back and found to hold.
+    pub(crate) read_back: Option<usize>,
+    /// The application whose proofs all held.
+    pub(crate) proven: Option<usize>,
+}
+
+/// What was in force at one time, by the state on disk.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) policy: Policy,
+    pub(crate) blocked: BlockList,
+    /// The newest orders of the streams `net` and `block`.
+    pub(crate) orders: [Option<Digest>; 2],
+    pub(crate) boottime_ms: u64,
+    /// When the kernel's timer would end it.
+    pub(crate) deadline_ms: Option<u64>,
 }
 
 /// How the drivers misbehave.
@@ -77,6 +92,8 @@ pub(crate) struct Machine {
     pub(crate) notes: Vec<(&'static str, String)>,
     /// Inputs that wait for a disk that can be written.
     left: VecDeque<Input>,
+    /// Every state that was written, in short.
+    pub(crate) in_force: Vec<InForce>,
     /// The state on disk, read.
     durable: Option<HostState>,
     /// What the driver was last asked for, in the memory of the process.
@@ -110,6 +127,7 @@ impl Machine {
             fuse: None,
             notes: Vec::new(),
             left: VecDeque::new(),
+            in_force: Vec::new(),
             durable: None,
             meant: None,
         }
@@ -156,7 +174,7 @@ impl Machine {
     /// Time goes by on both clocks; the kernel's own timer may fire.
     pub(crate) fn pass(&mut self, ms: u64) {
         self.boottime_ms += ms;
-        self.wall_ms += ms;
+        self.wall_ms = self.wall_ms.saturating_add(ms);
         if self.kernel.timer_ms.is_some_and(|timer| timer <= self.boottime_ms) {
             self.kernel.timer_ms = None;
             self.kernel.lifted = true;
@@ -176,6 +194,9 @@ impl Machine {
         let now = self.now();
         let (host, effects) = Host::wake(self.world.identity.clone(), trust, loaded, &now);
         self.host = Some(host);
+        self.left.clear();
+        let writes = |e: &Effect| matches!(e, Effect::Persist(_) | Effect::PersistRoot(_));
+        assert!(!effects.iter().any(writes), "waking needs a disk that can be written");
         self.run(effects)
     }
 
@@ -184,6 +205,7 @@ impl Machine {
         self.host = None;
         self.connected = false;
         self.meant = None;
+        self.left.clear();
         if self.durable.as_ref().is_some_and(|state| state.outbox.len() >= 32) {
             self.flush();
         }
@@ -193,11 +215,7 @@ impl Machine {
 
     /// The machine ends and starts again: the kernel forgets.
     pub(crate) fn reboot(&mut self) -> Result<(), Crashed> {
-        self.kernel = Kernel {
-            changes: self.kernel.changes,
-            history: self.kernel.history.clone(),
-            ..Kernel::default()
-        };
+        self.kernel = Kernel { applications: self.kernel.applications, ..Kernel::default() };
         self.boot += 1;
         self.boottime_ms = 10_000;
         self.restart()
@@ -239,14 +257,14 @@ impl Machine {
 
     /// Delivers and asserts that the order is refused with this code and nothing else happens.
     pub(crate) fn refuses(&mut self, delivery: &Delivery, code: &str) {
-        let changes = self.kernel.history.len();
+        let changes = self.kernel.applications;
         let held = (self.state().policy.clone(), self.state().blocked.clone(), self.state().streams.clone());
         let outcomes = self.answer(delivery);
         let [Outcome::Refused { code: found, detail }] = outcomes.as_slice() else {
             panic!("expected a refusal {code}, the host answered {outcomes:?}");
         };
         assert_eq!(found, code, "{detail}");
-        assert_eq!(self.kernel.history.len(), changes, "a refused order reached the kernel");
+        assert_eq!(self.kernel.applications, changes, "a refused order reached the kernel");
         let holds = (self.state().policy.clone(), self.state().blocked.clone(), self.state().streams.clone());
         assert_eq!(holds, held, "a refused order changed the state");
     }
@@ -265,6 +283,16 @@ impl Machine {
         self.connect().expect("no crash was asked for");
     }
 
+    /// Whether the agent is running.
+    pub(crate) const fn awake(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// The state that is on disk.
+    pub(crate) fn durable(&self) -> Option<HostState> {
+        self.durable.clone()
+    }
+
     /// The streams of the state that is on disk.
     pub(crate) fn durable_head(&self) -> Vec<digue_proto::host::StreamState> {
         self.durable.as_ref().map_or_else(Vec::new, |state| state.streams.clone())
@@ -272,9 +300,9 @@ impl Machine {
 
     /// Delivers an order that a full outbox cannot answer, and asserts that it is carried out.
     pub(crate) fn obeys_though_full(&mut self, delivery: &Delivery) {
-        let changes = self.kernel.history.len();
+        let changes = self.kernel.applications;
         self.give(delivery).expect("no crash was asked for");
-        assert!(self.kernel.history.len() > changes, "the order did not reach the kernel");
+        assert!(self.kernel.applications > changes, "the order did not reach the kernel");
     }
 
     /// Delivers an order that may have been admitted before a crash; either way it holds afterwards.
@@ -306,9 +334,7 @@ impl Machine {
 
     fn run(&mut self, effects: Vec<Effect>) -> Result<(), Crashed> {
         let mut answers = VecDeque::new();
-        // A state that cannot be written does not keep the agent from waking.
         self.carry_out(effects, &mut answers)?;
-        self.left = VecDeque::new();
         answers.into_iter().try_for_each(|answer| self.input(answer))
     }
 
@@ -349,6 +375,14 @@ impl Machine {
     }
 
     fn persist(&mut self, state: &HostState) {
+        let order = |stream| state.stream(stream).map(|s| s.order);
+        self.in_force.push(InForce {
+            policy: state.policy.clone(),
+            blocked: state.blocked.clone(),
+            orders: [order(Stream::Net), order(Stream::Block)],
+            boottime_ms: self.boottime_ms,
+            deadline_ms: state.rollback.as_ref().map(|r| r.deadline_ms),
+        });
         self.durable = Some(state.clone());
         // Writing and reading a large state each time would be most of the time of a flood.
         if state.outbox.len() < 32 || state.outbox.len().is_multiple_of(64) {
@@ -372,13 +406,8 @@ impl Machine {
             let result = Err("the kernel refuses".to_owned());
             return Applied { request, result, sessions_cut: 0, fallback: None };
         }
-        self.kernel.history.push(apply.policy.clone());
-        let same = self
-            .kernel
-            .rules
-            .as_ref()
-            .is_some_and(|r| r.policy == apply.policy && r.blocked == apply.blocked);
-        self.kernel.changes += usize::from(!same);
+        self.kernel.applications += 1;
+        self.assert_on_disk(&apply);
         self.kernel.timer_ms = match apply.policy.on_lost_management {
             OnLostManagement::Hold => None,
             OnLostManagement::ReopenAfter(s) => Some(self.boottime_ms + u64::from(s) * 1_000),
@@ -387,7 +416,11 @@ impl Machine {
         self.kernel.lifted = false;
         self.kernel.rules = rules.then_some(apply);
         self.meant = self.kernel.rules.clone();
-        Applied { request, result: Ok(self.observe()), sessions_cut: 0, fallback: None }
+        let observed = self.observe();
+        if observed.drift.is_empty() {
+            self.kernel.read_back = Some(self.kernel.applications);
+        }
+        Applied { request, result: Ok(observed), sessions_cut: 0, fallback: None }
     }
 
     /// What the driver reads back and compares with what it was last asked for.
@@ -405,7 +438,26 @@ impl Machine {
         Observed { meant, found, drift }
     }
 
-    fn prove(&self, prove: &Prove) -> Proved {
+    /// Rules are made of what is on disk, less the exceptions that have run out. What cannot be read closes.
+    fn assert_on_disk(&self, apply: &Apply) {
+        let state = self.disk.state.as_ref().map(|bytes| HostState::from_bytes(bytes));
+        let (policy, blocked) = match state {
+            Some(Ok(_)) => {
+                self.durable.as_ref().map(|s| (s.policy.clone(), s.blocked.clone())).expect("read before")
+            }
+            Some(Err(_)) => (Policy::closed(self.world.identity.controllers.clone()), BlockList::default()),
+            None => (Policy::open(), BlockList::default()),
+        };
+        let running = |p: &Policy| Policy { exceptions: Vec::new(), ..p.clone() };
+        assert_eq!(
+            (running(&apply.policy), &apply.blocked),
+            (running(&policy), &blocked),
+            "not what is on disk"
+        );
+        assert!(apply.policy.exceptions.iter().all(|e| policy.exceptions.contains(e)));
+    }
+
+    fn prove(&mut self, prove: &Prove) -> Proved {
         let at_ms = UnixMillis(self.wall_ms);
         let passed = |detail: &str| Check::Passed { detail: detail.to_owned(), at_ms };
         let failed = |detail: &str| Check::Failed { detail: detail.to_owned(), at_ms };
@@ -416,6 +468,9 @@ impl Machine {
         };
         let reached = self.connected && !self.faults.management;
         let management = if reached { passed("a new connection") } else { failed("no controller answers") };
+        if management.passed() && !probes.failed() {
+            self.kernel.proven = Some(self.kernel.applications);
+        }
         Proved { request: prove.request, probes, management }
     }
 
@@ -434,10 +489,11 @@ impl Machine {
         }
     }
 
-    /// Whether the core claims a verified cut while a proof is missing.
+    /// Whether the core claims a verified cut although, since the last change, the rules were not read
+    /// back or a proof did not hold.
     pub(crate) fn claims_too_much(&self) -> bool {
-        let proofs: &Proofs = self.host().proofs();
-        self.links() == Links::Cut && !(proofs.verified() && self.contained())
+        let newest = Some(self.kernel.applications);
+        self.links() == Links::Cut && (self.kernel.read_back != newest || self.kernel.proven != newest)
     }
 }
 
