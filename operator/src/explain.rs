@@ -43,7 +43,8 @@ pub(crate) fn entry(code: &str) -> Option<&'static Entry> {
 
 /// Every entry, by code.
 pub(crate) fn tables() -> impl Iterator<Item = &'static Entry> {
-    core::ENTRIES.iter().chain(host::ENTRIES).chain(controller::ENTRIES).chain(operator::ENTRIES)
+    let tables = [core::ENTRIES, host::ENTRIES, controller::ENTRIES, operator::ENTRIES, inventory::ENTRIES];
+    tables.into_iter().flatten()
 }
 
 /// Short form of an [`Entry`] for the tables.
@@ -62,6 +63,7 @@ const fn code(
 mod controller;
 mod core;
 mod host;
+mod inventory;
 mod operator;
 
 #[cfg(test)]

@@ -3,8 +3,11 @@
 //! The controller cannot add a host (D8), hide one (D9) or change a key: rows that the signed inventory
 //! does not name are dropped, hosts without a row are shown as never measured, and both are said aloud.
 
+use std::collections::BTreeMap;
+
 use digue_proto::fleet::summarise;
 use digue_proto::fleet::view::{FleetView, HostView, Verdict};
+use digue_proto::id::HostId;
 use digue_proto::trust::{InventoryHost, InventoryV1};
 use digue_proto::verify::Verified;
 
@@ -28,8 +31,10 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// A row by its host.
-    pub(crate) fn host(&self, id: &digue_proto::id::HostId) -> Option<&HostView> {
-        self.view.hosts.iter().find(|h| h.name == *id)
+    pub(crate) fn host(&self, id: &HostId) -> Option<&HostView> {
+        // Rows stand in the order of the inventory, which is sorted by name.
+        let at = self.view.hosts.binary_search_by(|h| h.name.cmp(id)).ok()?;
+        self.view.hosts.get(at)
     }
 }
 
@@ -74,10 +79,10 @@ pub(crate) async fn load(app: &App, session: &Session) -> Outcome<Fleet> {
 fn reconcile(mut view: FleetView, inventory: &InventoryV1) -> (Fleet, Vec<Message>) {
     let mut warnings = Vec::new();
     let mut rows: Vec<HostView> = Vec::with_capacity(inventory.hosts.len());
-    let mut shown = std::mem::take(&mut view.hosts);
-    shown.sort_by(|a, b| a.name.cmp(&b.name));
+    let shown = std::mem::take(&mut view.hosts).into_iter();
+    let mut shown: BTreeMap<HostId, HostView> = shown.map(|row| (row.name.clone(), row)).collect();
     for host in &inventory.hosts {
-        let found = shown.binary_search_by(|row| row.name.cmp(&host.host_id)).ok().map(|at| shown.remove(at));
+        let found = shown.remove(&host.host_id);
         match found {
             Some(row) if row.host_key == host.fingerprint() && row.incarnation == host.incarnation => {
                 rows.push(HostView { labels: host.labels.clone(), ..row });
@@ -92,7 +97,7 @@ fn reconcile(mut view: FleetView, inventory: &InventoryV1) -> (Fleet, Vec<Messag
             }
         }
     }
-    warnings.extend(shown.iter().map(|ghost| msg!("fleet-ghost", host = ghost.name.to_string())));
+    warnings.extend(shown.keys().map(|ghost| msg!("fleet-ghost", host = ghost.to_string())));
     if !warnings.is_empty() {
         view.summary = summarise(&rows);
     }

@@ -105,8 +105,8 @@ impl Client {
 
     fn failure(&self, status: StatusCode, body: &[u8], path: &str) -> Problem {
         let problem: ProblemJson = serde_json::from_slice(body).unwrap_or_default();
-        let said = [problem.title, problem.detail].into_iter().filter(|t| !t.is_empty()).collect::<Vec<_>>();
-        let said = if said.is_empty() { status.to_string() } else { said.join(": ") };
+        let said = [problem.detail, problem.title, status.to_string()].into_iter().find(|t| !t.is_empty());
+        let said = said.unwrap_or_default();
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 Problem::new("E0621", msg!("controller-refuses", address = self.address())).because(said)

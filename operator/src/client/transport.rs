@@ -90,14 +90,15 @@ pub(super) async fn connect(endpoint: &Endpoint) -> Outcome<Sender> {
     };
     let unreachable = || Problem::new("E0620", msg!("controller-unreachable", address = address.as_str()));
     let attempt = tokio::time::timeout(CONNECT_TIMEOUT, dial(endpoint)).await;
-    attempt.or_problem(unreachable)?.map_err(|error| match error.kind() {
-        std::io::ErrorKind::PermissionDenied => {
-            Problem::new("E0621", msg!("controller-refuses", address = address.as_str())).because(error)
-        }
-        _ if refused_certificate(&error) => {
-            Problem::new("E0625", msg!("certificate-wrong", address = address.as_str())).because(error)
-        }
-        _ => unreachable().because(error),
+    attempt.or_problem(unreachable)?.map_err(|error| {
+        let problem = if error.kind() == std::io::ErrorKind::PermissionDenied {
+            Problem::new("E0621", msg!("controller-refuses", address = address.as_str()))
+        } else if refused_certificate(&error) {
+            Problem::new("E0625", msg!("certificate-wrong", address = address.as_str()))
+        } else {
+            unreachable()
+        };
+        problem.because(error)
     })
 }
 

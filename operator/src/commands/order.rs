@@ -355,11 +355,13 @@ fn read_file(path: &Path) -> Outcome<(Envelope, Option<OrderBundle>)> {
 fn verify(app: &App, path: &Path) -> Outcome<Exit> {
     let trust = TrustStore::new(&app.context()?.trust_dir).require()?;
     let (envelope, bundle) = read_file(path)?;
-    let verified = trust.verify_order(&envelope).map_err(|error| match error {
-        VerifyError::Threshold { have, need, .. } => {
-            Problem::new("E0303", msg!("signatures-counted", have = have, need = need)).because(error)
-        }
-        other => Problem::new(other.code(), msg!("order-not-verified")).because(other),
+    let verified = trust.verify_order(&envelope).map_err(|error| {
+        let message = if let VerifyError::Threshold { have, need, .. } = &error {
+            msg!("signatures-counted", have = *have, need = *need)
+        } else {
+            msg!("order-not-verified")
+        };
+        Problem::new(error.code(), message).because(error)
     })?;
     if let Some(bundle) = &bundle {
         let read = read_bundle(bundle)?;

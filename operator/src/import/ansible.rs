@@ -62,10 +62,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Imported>, Vec<String>> {
             .map(|group| Label { key: "group".to_owned(), value: group.to_owned() })
             .collect();
         for key in LABELS {
-            let value = variables.and_then(|v| v.get(key)).map(|value| match value {
-                Value::String(text) => text.clone(),
-                other => other.to_string(),
-            });
+            let value = variables
+                .and_then(|v| v.get(key))
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned));
             labels.extend(value.filter(|v| !v.is_empty()).map(|value| Label { key: key.to_owned(), value }));
         }
         hosts.push(Imported {

@@ -210,15 +210,21 @@ fn other_heads(input: &Input<'_>, stream: Stream, targets: &[HostId]) -> Vec<Hea
     let current = |o: &&OrderView| {
         o.state == OrderState::Sealed && (root.version == 1 || o.issued_at_ms >= root.issued_at_ms)
     };
-    let newest_of = |other: Stream, host: &HostId| {
-        let sent = input.orders.iter().filter(current).filter(|o| o.stream == other);
-        sent.filter(|o| o.hosts.iter().any(|h| h.host == *host)).map(|o| o.generation).max().unwrap_or(0)
+    let newest = |other: Stream| {
+        let mut newest: BTreeMap<&HostId, u64> = BTreeMap::new();
+        for order in input.orders.iter().filter(current).filter(|o| o.stream == other) {
+            for host in &order.hosts {
+                let known = newest.entry(&host.host).or_default();
+                *known = order.generation.max(*known);
+            }
+        }
+        newest
     };
     let others = Stream::ALL.into_iter().filter(|other| *other != stream);
-    let heads = others.map(|other| Head {
-        stream: other,
-        gen_epoch: root.gen_epoch,
-        generation: targets.iter().map(|host| newest_of(other, host)).min().unwrap_or(0),
+    let heads = others.map(|other| {
+        let newest = newest(other);
+        let generation = targets.iter().map(|host| newest.get(host).copied().unwrap_or(0)).min().unwrap_or(0);
+        Head { stream: other, gen_epoch: root.gen_epoch, generation }
     });
     heads.filter(|head| head.generation > 0).collect()
 }

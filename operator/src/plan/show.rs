@@ -113,10 +113,8 @@ pub(crate) fn question(action: &Action, count: usize) -> Message {
 /// Distinct persons that an order needs.
 pub(crate) fn needed(trust: &Trust, action: &Action) -> usize {
     let threshold = trust.threshold(action.class().role());
-    match action {
-        Action::Release { without_verdict: true } => threshold.max(WITHOUT_VERDICT_MINIMUM),
-        _ => threshold,
-    }
+    let without_verdict = matches!(action, Action::Release { without_verdict: true });
+    threshold.max(if without_verdict { WITHOUT_VERDICT_MINIMUM } else { 0 })
 }
 
 const fn class_word(class: Class) -> &'static str {

@@ -1,10 +1,8 @@
 //! What the command does at a desk without a controller: keys, trust roots, contexts, clear errors.
 
-mod support;
-
 use std::process::{Command, Stdio};
 
-use support::Desk;
+use crate::support::Desk;
 
 const PEOPLE: [&str; 2] = ["alice", "bruno"];
 const PIN: &str = "00000000000000000000000000000000000000000000000000000000000000aa";

@@ -1,11 +1,9 @@
 //! The command at a real controller without agents: what was never measured is never shown, plans are
 //! frozen, signatures are counted, and the store verifies.
 
-mod support;
-
 use std::os::unix::fs::PermissionsExt as _;
 
-use support::{Controller, Desk, desk_at_a_controller, sibling};
+use crate::support::{Controller, Desk, desk_at_a_controller, sibling};
 
 const HOSTS: &str = "nom;ip;site;criticité\nsrv-001;10.77.1.1;annexe;haute\nsrv-002;10.77.1.2;mairie;basse\n";
 

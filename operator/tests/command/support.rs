@@ -6,65 +6,65 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// What a run of `digue` gave.
-pub struct Ran {
+pub(crate) struct Ran {
     /// Its exit code.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub out: String,
+    pub(crate) out: String,
     /// Standard error.
-    pub err: String,
+    pub(crate) err: String,
 }
 
 impl Ran {
     /// Fails the test unless the exit code is `code`.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Self {
+    pub(crate) fn exits(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
         self
     }
 
     /// Standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}:\n{}", self.out))
     }
 }
 
 /// A desk: keys, configuration, trust folder.
-pub struct Desk {
+pub(crate) struct Desk {
     folder: tempfile::TempDir,
     config: String,
 }
 
 impl Desk {
     /// An empty desk.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), config: "config".to_owned() }
     }
 
     /// A path on the desk.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The same as text.
-    pub fn text(&self, name: &str) -> String {
+    pub(crate) fn text(&self, name: &str) -> String {
         self.path(name).to_str().expect("UTF-8").to_owned()
     }
 
     /// Writes a file on the desk.
-    pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
+    pub(crate) fn write(&self, name: &str, contents: impl AsRef<[u8]>) -> String {
         std::fs::write(self.path(name), contents).expect("written");
         self.text(name)
     }
 
     /// Reads a file on the desk.
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).expect("read")
     }
 
     /// Runs `digue` without a terminal, in English.
-    pub fn digue(&self, args: &[&str]) -> Ran {
+    pub(crate) fn digue(&self, args: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_digue"))
             .args(args)
             .current_dir(self.folder.path())
@@ -79,7 +79,7 @@ impl Desk {
     }
 
     /// Keys for `names`, and a signed root of all of them with every role, kept in `trust`.
-    pub fn with_people(self, names: &[&str], controller: &str) -> Self {
+    pub(crate) fn with_people(self, names: &[&str], controller: &str) -> Self {
         let keys = self.text("keys");
         let mut init = vec!["trust".to_owned(), "init".to_owned()];
         for name in names {
@@ -98,7 +98,7 @@ impl Desk {
     }
 
     /// A context for `endpoint` with these signers, and the root kept in it.
-    pub fn with_context(self, names: &[&str], endpoint: &str) -> Self {
+    pub(crate) fn with_context(self, names: &[&str], endpoint: &str) -> Self {
         let trust = self.text("trust");
         let mut add = vec!["context", "add", "test", "--controller", endpoint, "--trust-dir", &trust];
         let signers: Vec<String> =
@@ -121,7 +121,7 @@ fn ran(output: Output) -> Ran {
 }
 
 /// A program of this workspace that was built beside `digue`; prints why not if it was not.
-pub fn sibling(name: &str) -> Option<PathBuf> {
+pub(crate) fn sibling(name: &str) -> Option<PathBuf> {
     let path = Path::new(env!("CARGO_BIN_EXE_digue")).with_file_name(name);
     if path.is_file() {
         return Some(path);
@@ -131,17 +131,17 @@ pub fn sibling(name: &str) -> Option<PathBuf> {
 }
 
 /// A running controller; it ends with the test.
-pub struct Controller {
+pub(crate) struct Controller {
     child: Child,
     _folder: tempfile::TempDir,
     /// Its API.
-    pub endpoint: String,
+    pub(crate) endpoint: String,
     /// SHA-256 of its public key.
-    pub pin: String,
+    pub(crate) pin: String,
     /// The HTTPS address, and the SHA-256 of its certificate.
-    pub https: Option<(String, String)>,
+    pub(crate) https: Option<(String, String)>,
     /// The file of the bearer token.
-    pub token_file: PathBuf,
+    pub(crate) token_file: PathBuf,
 }
 
 impl Drop for Controller {
@@ -154,7 +154,7 @@ impl Drop for Controller {
 
 impl Controller {
     /// Starts one on the loopback, with the HTTPS listener if asked for, and waits until it says that it is ready.
-    pub fn start(https: bool) -> Option<Self> {
+    pub(crate) fn start(https: bool) -> Option<Self> {
         let program = sibling("digue-controller")?;
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
@@ -207,7 +207,7 @@ impl Controller {
 }
 
 /// A desk with two people at a running controller, and an inventory of `hosts` without agents.
-pub fn desk_at_a_controller(hosts: &str) -> Option<(Desk, Controller)> {
+pub(crate) fn desk_at_a_controller(hosts: &str) -> Option<(Desk, Controller)> {
     let controller = Controller::start(false)?;
     let people = ["alice", "bruno"];
     let desk = Desk::new().with_people(&people, &controller.pin).with_context(&people, &controller.endpoint);

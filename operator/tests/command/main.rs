@@ -1,0 +1,5 @@
+//! The command as people run it.
+
+mod controller;
+mod desk;
+mod support;
