@@ -7,7 +7,7 @@ use std::io::Read;
 
 use digue_agent::drivers::{DriverError, NetDriver, NftDriver, Place, cards, facts};
 use digue_proto::policy::{BlockList, Profile};
-use digue_proto::rules::{Family, HostFacts, RuleSet, Support, compile};
+use digue_proto::rules::{Expr, Family, HostFacts, RuleSet, Support, compile};
 use support::raw::{open_tunnel, send_frame};
 use support::{CONTROLLER, OUTSIDE, World, ip, names, policy, private_network, reaches_tcp, wait_for};
 

@@ -289,14 +289,14 @@ fn armed(family: Family) -> Set {
 /// By index, not by name: the loopback's index is always 1, while any card can be renamed `lo`.
 fn loopback(field: Field) -> Rule {
     let steps = vec![Expr::equals(field, LOOPBACK_INDEX.to_ne_bytes())];
-    rule("loopback", steps, [Expr::Counter, Expr::Verdict(Verdict::Accept)])
+    rule("loopback", steps, [Expr::Verdict(Verdict::Accept)])
 }
 
 /// LACP, without which a bond's switch takes the link down. No switch passes such frames on.
 fn link_aggregation() -> Rule {
     let mut head = vec![Expr::equals(Field::payload(Base::Link, 0, 6), [0x01, 0x80, 0xc2, 0, 0, 2])];
     head.extend(View::Frame.ethertype(0x8809));
-    rule("link aggregation", head, [Expr::Counter, Expr::Verdict(Verdict::Accept)])
+    rule("link aggregation", head, [Expr::Verdict(Verdict::Accept)])
 }
 
 fn refuse(with: RejectWith) -> [Expr; 2] {

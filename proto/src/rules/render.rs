@@ -168,10 +168,12 @@ impl Expr {
                 let sign = match op {
                     Op::Eq => "",
                     Op::Ne => "!= ",
-                    Op::Ge => ">= ",
-                    Op::Le => "<= ",
                 };
                 compare(*field, mask.as_ref(), sign, value, tagged)
+            }
+            Self::Range { field, from, to } => {
+                let name = field.name(tagged);
+                format!("{name} {}-{}", shown(*field, &name, from), shown(*field, &name, to))
             }
             Self::Lookup { fields, set, negated } => {
                 let names: Vec<String> = fields.iter().map(|field| field.name(tagged)).collect();

@@ -88,10 +88,6 @@ pub enum Op {
     Eq,
     /// Not equal.
     Ne,
-    /// Greater or equal.
-    Ge,
-    /// Less or equal.
-    Le,
 }
 
 /// One step of a rule. Exactly what our rules use, and [`Expr::Foreign`] for everything else.
@@ -108,6 +104,15 @@ pub enum Expr {
         op: Op,
         /// The value, as long as the field.
         value: Hex,
+    },
+    /// Goes on if the field lies between two values, both included.
+    Range {
+        /// The field.
+        field: Field,
+        /// The lowest value, as long as the field.
+        from: Hex,
+        /// The highest value, as long as the field.
+        to: Hex,
     },
     /// Goes on if the fields, joined, are (or are not) in a set.
     Lookup {

@@ -72,6 +72,15 @@ pub(super) fn write(w: &mut Writer, exprs: &[Expr]) {
                     w.nest(3, |w| w.attribute(attr::DATA_VALUE, value));
                 });
             }
+            Expr::Range { field, from, to } => {
+                load(w, *field, NFT_REG_1);
+                element(w, "range", |w| {
+                    w.be32(1, NFT_REG_1);
+                    w.be32(2, comparison(Op::Eq));
+                    w.nest(3, |w| w.attribute(attr::DATA_VALUE, from));
+                    w.nest(4, |w| w.attribute(attr::DATA_VALUE, to));
+                });
+            }
             Expr::Lookup { fields, set, negated } => {
                 for (field, register) in fields.iter().zip(registers(fields)) {
                     load(w, *field, register);
@@ -141,8 +150,6 @@ const fn comparison(op: Op) -> u32 {
     match op {
         Op::Eq => 0,
         Op::Ne => 1,
-        Op::Le => 3,
-        Op::Ge => 5,
     }
 }
 
@@ -151,6 +158,7 @@ enum Step {
     Load { field: Field, register: u32 },
     Mask { mask: Hex },
     Compare { op: Op, value: Hex },
+    Range { from: Hex, to: Hex },
     Lookup { set: String, negated: bool },
     Whole(Expr),
 }
@@ -202,6 +210,14 @@ impl Joiner {
                     return;
                 }
             }
+            Some(Step::Range { from, to })
+                if self.mask.is_none() && self.single(from.len()) && from.len() == to.len() =>
+            {
+                if let Some((field, _, _)) = self.open.pop() {
+                    self.done.push(Expr::Range { field, from, to });
+                    return;
+                }
+            }
             Some(Step::Lookup { set, negated }) if self.mask.is_none() && self.side_by_side() => {
                 let fields = self.open.drain(..).map(|(field, _, _)| field).collect();
                 self.done.push(Expr::Lookup { fields, set, negated });
@@ -243,6 +259,7 @@ impl Joiner {
 fn step(name: &str, attributes: &[(u16, &[u8])]) -> Result<Option<Step>, Malformed> {
     let known: &[u16] = match name {
         "meta" => &[1, 2],
+        "range" => &[1, 2, 3, 4],
         "payload" | "limit" => &[1, 2, 3, 4, 5],
         "bitwise" => &[1, 2, 3, 4, 5, 6],
         "cmp" => &[1, 2, 3],
@@ -272,12 +289,17 @@ fn step(name: &str, attributes: &[(u16, &[u8])]) -> Result<Option<Step>, Malform
             let op = match number(2)? {
                 Some(0) => Op::Eq,
                 Some(1) => Op::Ne,
-                Some(3) => Op::Le,
-                Some(5) => Op::Ge,
                 _ => return Ok(None),
             };
             let value = value(attributes, 3)?;
             value.filter(|_| number(1) == Ok(Some(NFT_REG_1))).map(|value| Step::Compare { op, value })
+        }
+        "range" => {
+            let plain = number(1)? == Some(NFT_REG_1) && number(2)? == Some(comparison(Op::Eq));
+            match (value(attributes, 3)?, value(attributes, 4)?) {
+                (Some(from), Some(to)) if plain => Some(Step::Range { from, to }),
+                _ => None,
+            }
         }
         "lookup" => {
             let negated = match number(5)? {

@@ -27,7 +27,7 @@ fn field() -> impl Strategy<Value = Field> {
 }
 
 fn step() -> impl Strategy<Value = Expr> {
-    let op = prop_oneof![Just(Op::Eq), Just(Op::Ne), Just(Op::Ge), Just(Op::Le)];
+    let op = prop_oneof![Just(Op::Eq), Just(Op::Ne)];
     prop_oneof![
         (field(), any::<bool>(), op, any::<u8>()).prop_map(|(field, masked, op, byte)| Expr::Match {
             field,
@@ -37,6 +37,11 @@ fn step() -> impl Strategy<Value = Expr> {
         }),
         (proptest::collection::vec(field(), 1..4), any::<bool>())
             .prop_map(|(fields, negated)| Expr::Lookup { fields, set: "controllers4".to_owned(), negated }),
+        (field(), any::<u8>(), any::<u8>()).prop_map(|(field, from, to)| Expr::Range {
+            field,
+            from: vec![from; field.width()].into(),
+            to: vec![to; field.width()].into(),
+        }),
         Just(Expr::Counter),
         Just(Expr::Reject(RejectWith::TcpReset)),
         Just(Expr::Reject(RejectWith::AdminProhibited)),

@@ -46,7 +46,7 @@ fn policy(profile: Profile) -> Policy {
         profile,
         controllers: vec![
             "10.77.0.2:7443".parse().expect("address"),
-            "[fd77::2]:7443".parse().expect("address"),
+            "[2001:db8::2]:7443".parse().expect("address"),
         ],
         internal: vec![parse("10.77.0.0/16"), parse("10.78.0.0/16"), parse("fd77::/64")],
         exceptions: vec![Exception {
