@@ -93,6 +93,7 @@ impl Host {
             return;
         }
         let report = self.current_report(now);
+        self.told_alarms.clone_from(&report.alarms);
         self.append(PayloadType::Report, &report);
     }
 

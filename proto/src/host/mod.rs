@@ -26,7 +26,7 @@ use crate::id::{Challenge, HostId, Nonce, UnixMillis};
 use crate::key::{Fingerprint, PublicKey};
 use crate::limits::MAX_DETAIL;
 use crate::policy::Policy;
-use crate::report::{Level, Links, Proofs};
+use crate::report::{Alarm, Level, Links, Proofs};
 use crate::trust_chain::Trust;
 
 /// What the agent knows about its host before the first order.
@@ -82,6 +82,8 @@ pub struct Host {
     parked: Vec<Delivery>,
     /// A report is due with the next input, or once the outbox has room.
     report_due: bool,
+    /// The alarms of the last report.
+    told_alarms: Vec<Alarm>,
     /// Something changed that must be on disk before anything else of this call is done.
     dirty: bool,
 }
@@ -123,6 +125,7 @@ impl Host {
             refusals: (now.clocks.boottime_ms, 0),
             parked: Vec::new(),
             report_due: true,
+            told_alarms: Vec::new(),
             dirty: false,
         };
         let mut effects = Vec::new();
@@ -199,7 +202,11 @@ impl Host {
                 let holds = self.read_back(observed, now, &mut effects);
                 effects.extend(self.connected.and_then(|nonce| self.heartbeat(nonce, holds, now)));
             }
-            Input::Tick => self.tick(now, &mut effects),
+            Input::Tick => {
+                // Whatever raised an alarm, it is told; at the pace of ticks, whoever raises it how often.
+                self.report_due |= self.told_alarms != self.state.alarms;
+                self.tick(now, &mut effects);
+            }
         }
         self.overdue_report(now, &mut effects);
         self.in_order(effects)

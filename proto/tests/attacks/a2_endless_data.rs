@@ -155,6 +155,23 @@ fn a2_strangers_cannot_push_out_an_alarm_that_matters() {
 }
 
 #[test]
+fn a2_an_alarm_is_told_by_the_next_tick_and_a_thousand_of_them_no_faster() {
+    let world = World::new();
+    let mut machine = Machine::new(&world);
+    machine.obeys(&world.cut(1).deliver());
+    let before = machine.receiver.reports.len();
+    for process in 0..1000 {
+        machine.input(Input::RulesChanged { by: format!("nft (process {process})") }).expect("no crash");
+    }
+    assert_eq!(machine.receiver.reports.len(), before);
+    machine.input(Input::Tick).expect("no crash");
+    machine.input(Input::Tick).expect("no crash");
+    assert_eq!(machine.receiver.reports.len(), before + 1);
+    let newest = machine.receiver.reports.last().expect("a report");
+    assert!(newest.alarms.iter().any(|a| a.kind == "rules_changed" && a.detail.contains("process 999")));
+}
+
+#[test]
 fn a2_the_largest_policy_and_block_list_still_fit_a_report() {
     let world = World::new();
     let mut machine = Machine::new(&world);
