@@ -11,7 +11,7 @@ use digue_proto::envelope::Envelope;
 use digue_proto::fleet::view::OrderView;
 use digue_proto::fleet::{OrderOffer, OrderRefused, StatementEntry, StatementOffer, StatementRefused};
 use digue_proto::frame::FrameError;
-use digue_proto::id::{Digest, HostId, OrderId};
+use digue_proto::id::{Digest, OrderId};
 use digue_proto::key::Fingerprint;
 use digue_proto::strict::StrictError;
 use digue_proto::trust_chain::{Trust, TrustError};
@@ -74,15 +74,11 @@ pub(crate) struct Accepted {
 }
 
 /// An envelope that people signed, as a record.
-pub(crate) fn record(
-    envelope: &Envelope,
-    host: Option<HostId>,
-    attachment: Option<Vec<u8>>,
-) -> Result<Record, StrictError> {
+pub(crate) fn record(envelope: &Envelope, attachment: Option<Vec<u8>>) -> Result<Record, StrictError> {
     Ok(Record::Envelope(NewEnvelope {
         kind: envelope.payload_type,
         digest: envelope.digest(),
-        host,
+        host: None,
         envelope: envelope.to_json()?,
         attachment,
         received_at: clock::now(),
@@ -111,7 +107,7 @@ impl Controller {
             }
         };
         let frames = root_frames(std::slice::from_ref(&root))?;
-        self.writer.append(vec![record(&root, None, None)?]).await?;
+        self.writer.append(vec![record(&root, None)?]).await?;
         let version = trust.version();
         if !trust.root().controllers.iter().any(|c| c.spki_sha256 == self.pin) {
             tracing::warn!(pin = %self.pin, "the trust root does not name this controller's key");
@@ -145,7 +141,7 @@ impl Controller {
                 Some(_) | None => verified,
             }
         };
-        self.writer.append(vec![record(inventory, None, None)?]).await?;
+        self.writer.append(vec![record(inventory, None)?]).await?;
         let accepted = Accepted { version: verified.value().version, digest: verified.digest(), new: true };
         self.put_in_force(verified).await;
         tracing::info!(version = accepted.version, digest = %accepted.digest, "an inventory was accepted");
@@ -217,7 +213,7 @@ impl Controller {
             } else {
                 None
             };
-            self.writer.append(vec![record(&bundle.order, None, attachment)?]).await?;
+            self.writer.append(vec![record(&bundle.order, attachment)?]).await?;
             self.write().fleet.commit_order(offer);
             self.changes.order(digest);
         }
@@ -335,7 +331,7 @@ impl Controller {
     async fn take_statement(&self, offer: StatementOffer) -> Result<(Digest, StatementEntry), NotAccepted> {
         let (digest, host) = (offer.digest(), offer.host().clone());
         if offer.changes {
-            self.writer.append(vec![record(offer.envelope(), Some(host.clone()), None)?]).await?;
+            self.writer.append(vec![record(offer.envelope(), None)?]).await?;
             self.write().fleet.commit_statement(offer, clock::now());
             self.changes.host(&host);
             tracing::info!(%host, %digest, "a statement was taken");
@@ -344,12 +340,13 @@ impl Controller {
         entry.map(|entry| (digest, entry)).ok_or(StatementRefused::Unknown(digest).into())
     }
 
-    /// Drops a waiting request to enter the inventory; says whether there was one.
+    /// Drops a waiting request to enter the inventory.
     ///
     /// # Errors
     /// [`StoreError`] if it could not be made durable.
-    pub(crate) async fn dismiss_enrolment(&self, key: &Fingerprint) -> Result<bool, StoreError> {
+    pub(crate) async fn dismiss_enrolment(&self, key: &Fingerprint) -> Result<(), StoreError> {
         self.writer.append(vec![Record::EnrolmentGone(key.clone())]).await?;
-        Ok(self.enrolments().remove(key))
+        self.enrolments().remove(key);
+        Ok(())
     }
 }

@@ -248,12 +248,16 @@ impl Controller {
         key: &PublicKey,
         peer: IpAddr,
         envelope: &Envelope,
-    ) -> Result<Digest, NotHeard> {
+    ) -> Result<(), NotHeard> {
         let fingerprint = key.fingerprint();
         self.enrolments().admit(&fingerprint, peer, Instant::now())?;
         let request = verify_host::<EnrolV1>(envelope, key, self.deployment()?)?;
         if request.value().host_key != *key {
             return Err(NotHeard::OtherKey);
+        }
+        // An agent asks again with every connection; only what is new takes a write.
+        if self.enrolments().knows(&fingerprint, &request.value().host_id, &request.value().mac) {
+            return Ok(());
         }
         let stored = PendingEnrolment {
             fingerprint,
@@ -265,13 +269,14 @@ impl Controller {
             envelope: envelope.clone(),
             host_id: request.value().host_id.clone(),
             host_key: key.clone(),
+            mac: request.value().mac,
             received_at: stored.received_at,
             peer: stored.peer.clone(),
         };
         self.writer.append(vec![Record::Enrolment(stored)]).await?;
         tracing::info!(host = %pending.host_id, %peer, "a server asks to enter the inventory");
         self.enrolments().insert(pending);
-        Ok(request.digest())
+        Ok(())
     }
 }
 
@@ -292,6 +297,7 @@ fn read_pending(stored: &PendingEnrolment, fleet: &Fleet) -> Option<Pending> {
     (mine && !settled).then(|| Pending {
         host_id: request.host_id,
         host_key: request.host_key,
+        mac: request.mac,
         envelope,
         received_at: stored.received_at,
         peer: stored.peer.clone(),

@@ -11,7 +11,7 @@ use digue_proto::verify::{Verified, VerifyError, verify_host};
 #[derive(Debug, Clone)]
 pub(crate) enum HostDocument {
     /// An answer to an order.
-    Receipt(Verified<ReceiptV1>),
+    Receipt(Box<Verified<ReceiptV1>>),
     /// A state.
     Report(Box<Verified<ReportV1>>),
 }
@@ -27,7 +27,9 @@ impl HostDocument {
         deployment: Digest,
     ) -> Result<Self, VerifyError> {
         match envelope.payload_type {
-            PayloadType::Receipt => verify_host(envelope, key, deployment).map(Self::Receipt),
+            PayloadType::Receipt => {
+                verify_host(envelope, key, deployment).map(|receipt| Self::Receipt(Box::new(receipt)))
+            }
             PayloadType::Report => {
                 verify_host(envelope, key, deployment).map(|report| Self::Report(Box::new(report)))
             }

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use digue_proto::envelope::Envelope;
-use digue_proto::id::{HostId, UnixMillis};
+use digue_proto::id::{Digest, HostId, UnixMillis};
 use digue_proto::key::{Fingerprint, PublicKey};
 
 /// Most requests that wait.
@@ -29,6 +29,8 @@ pub(crate) struct Pending {
     pub(crate) host_id: HostId,
     /// The key.
     pub(crate) host_key: PublicKey,
+    /// The proof of the join secret, which only the operator's command can check.
+    pub(crate) mac: Digest,
     /// When it arrived.
     pub(crate) received_at: UnixMillis,
     /// The address that it came from.
@@ -74,6 +76,11 @@ impl Enrolments {
             return Err(NotTaken::Full);
         }
         Ok(())
+    }
+
+    /// Whether the same request waits already.
+    pub(crate) fn knows(&self, key: &Fingerprint, host: &HostId, mac: &Digest) -> bool {
+        self.pending.get(key).is_some_and(|known| known.host_id == *host && known.mac == *mac)
     }
 
     /// Keeps a request; it replaces an earlier one of the same key.

@@ -33,7 +33,7 @@ pub(crate) struct Outgoing {
 struct Connection {
     id: u64,
     key: PublicKey,
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Box<Outgoing>>,
     /// Dropped to end the connection.
     _alive: watch::Sender<()>,
     offered: HashMap<Digest, Instant>,
@@ -55,9 +55,9 @@ pub(crate) struct Seat {
     /// Tells this connection from later ones of the same host.
     pub(crate) id: u64,
     /// What to send.
-    pub(crate) outgoing: mpsc::Receiver<Outgoing>,
+    pub(crate) outgoing: mpsc::Receiver<Box<Outgoing>>,
     /// For what answers the agent itself.
-    pub(crate) queue: mpsc::Sender<Outgoing>,
+    pub(crate) queue: mpsc::Sender<Box<Outgoing>>,
     /// Errs as soon as the connection has to end.
     pub(crate) alive: watch::Receiver<()>,
     /// Whether connections of this host displace each other.
@@ -80,7 +80,7 @@ impl Hub {
     ) -> Option<Seat> {
         let (queue, outgoing) = mpsc::channel(QUEUE);
         for frame in first {
-            queue.try_send(Outgoing { frame, order: None }).ok()?;
+            queue.try_send(Box::new(Outgoing { frame, order: None })).ok()?;
         }
         let (alive_sender, alive) = watch::channel(());
         let mut connections = self.lock();
@@ -134,7 +134,7 @@ impl Hub {
         let mut connections = self.lock();
         let Some(connection) = connections.by_host.get_mut(host) else { return false };
         let order = outgoing.order;
-        let queued = connection.queue.try_send(outgoing).is_ok();
+        let queued = connection.queue.try_send(Box::new(outgoing)).is_ok();
         if let Some(order) = order.filter(|_| queued) {
             connection.offered.insert(order, now);
         }
@@ -145,7 +145,7 @@ impl Hub {
     pub(crate) fn broadcast(&self, frame: &Bytes) {
         for connection in self.lock().by_host.values() {
             let outgoing = Outgoing { frame: frame.clone(), order: None };
-            if connection.queue.try_send(outgoing).is_err() {
+            if connection.queue.try_send(Box::new(outgoing)).is_err() {
                 tracing::debug!("a full queue: the agent learns of it when it connects again");
             }
         }

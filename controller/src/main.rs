@@ -156,7 +156,7 @@ fn take_first_root(config: &Config, path: &Path, pinned: Digest) -> anyhow::Resu
     let stored = replay::replay(&mut store)?;
     match stored.roots.first().map(Envelope::digest) {
         None => {
-            store.append(&[&authority::record(&root, None, None)?])?;
+            store.append(&[&authority::record(&root, None)?])?;
             Ok(())
         }
         Some(first) if first == pinned => Ok(()),

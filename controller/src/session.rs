@@ -136,7 +136,9 @@ pub(crate) async fn serve(
     address: SocketAddr,
     admission: Admission,
 ) -> Ended {
-    let greeted = timeout(times.handshake_timeout, greet(&acceptor, &times, stream, address.ip())).await;
+    // In boxes, so that an idle connection does not keep the room that only its beginning needed.
+    let greeting = Box::pin(greet(&acceptor, &times, stream, address.ip()));
+    let greeted = timeout(times.handshake_timeout, greeting).await;
     let peer = match greeted {
         Err(_) => return Ended::HandshakeTimeout,
         Ok(Err(ended)) => return ended,
@@ -147,11 +149,11 @@ pub(crate) async fn serve(
     }
     let host = controller.host_of(&peer.key);
     let ended = match host {
-        None => serve_unknown(&controller, &times, peer).await,
-        Some(_) if peer.hello.probe => serve_probe(&times, peer).await,
+        None => Box::pin(serve_unknown(&controller, &times, peer)).await,
+        Some(_) if peer.hello.probe => Box::pin(serve_probe(&times, peer)).await,
         Some(host) => {
             drop(admission);
-            serve_host(&controller, &times, peer, host).await
+            Box::pin(serve_host(&controller, &times, peer, host)).await
         }
     };
     ended.err().unwrap_or(Ended::Stopping)
@@ -162,7 +164,7 @@ async fn greet(
     times: &Agents,
     stream: TcpStream,
     address: IpAddr,
-) -> Result<Peer, Ended> {
+) -> Result<Box<Peer>, Ended> {
     stream.set_nodelay(true).map_err(Ended::Tls)?;
     let stream = acceptor.accept(stream).await.map_err(Ended::Tls)?;
     let (_, session) = stream.get_ref();
@@ -180,7 +182,7 @@ async fn greet(
     };
     let mut nonce = [0; 16];
     OsRng.fill_bytes(&mut nonce);
-    Ok(Peer { key, address, hello, nonce: Nonce::from_bytes(nonce), reader, writer })
+    Ok(Box::new(Peer { key, address, hello, nonce: Nonce::from_bytes(nonce), reader, writer }))
 }
 
 /// The oldest version is the trust root's to say (D3).
@@ -210,7 +212,7 @@ fn welcome(nonce: Nonce, enrolled: bool) -> Result<Bytes, Ended> {
 }
 
 /// A connection that only proves that one can be made (4.5 d): it takes nobody's place.
-async fn serve_probe(times: &Agents, mut peer: Peer) -> Result<(), Ended> {
+async fn serve_probe(times: &Agents, mut peer: Box<Peer>) -> Result<(), Ended> {
     send(&mut peer.writer, times, &welcome(peer.nonce, true)?).await?;
     let patience = Patience { idle: times.handshake_timeout, frame: times.handshake_timeout };
     peer.reader.next(MAX_FRAME_UNAUTHORISED, patience).await?;
@@ -218,7 +220,7 @@ async fn serve_probe(times: &Agents, mut peer: Peer) -> Result<(), Ended> {
 }
 
 /// A key that the inventory does not name: it may ask to enter it, and nothing else.
-async fn serve_unknown(controller: &Controller, times: &Agents, mut peer: Peer) -> Result<(), Ended> {
+async fn serve_unknown(controller: &Controller, times: &Agents, mut peer: Box<Peer>) -> Result<(), Ended> {
     let mut inventory = controller.inventory_version.subscribe();
     let mut stopping = controller.stopping.subscribe();
     send(&mut peer.writer, times, &welcome(peer.nonce, false)?).await?;
@@ -236,9 +238,8 @@ async fn serve_unknown(controller: &Controller, times: &Agents, mut peer: Peer) 
         };
         match FromAgent::decode(&frame).map_err(WireError::Frame)? {
             FromAgent::Enrol(envelope) => {
-                let digest = controller.hear_enrolment(&peer.key, peer.address, &envelope).await?;
-                let frame = stored_frame(digest).map_err(WireError::Frame)?;
-                send(&mut peer.writer, times, &frame).await?;
+                // There is no answer: people decide, and then the connection ends.
+                controller.hear_enrolment(&peer.key, peer.address, &envelope).await?;
             }
             FromAgent::Hello(_) => return Err(Ended::OutOfPlace("second hello")),
             FromAgent::Heartbeat(_) => return Err(Ended::OutOfPlace("heartbeat of an unknown key")),
@@ -250,16 +251,19 @@ async fn serve_unknown(controller: &Controller, times: &Agents, mut peer: Peer) 
 async fn serve_host(
     controller: &Arc<Controller>,
     times: &Agents,
-    peer: Peer,
+    peer: Box<Peer>,
     host: HostId,
 ) -> Result<(), Ended> {
-    let Peer { key, hello, nonce, reader, writer, .. } = peer;
+    let Peer { key, hello, nonce, reader, writer, .. } = *peer;
     // Queued before the place is taken, so that no order can come first.
-    let roots = controller.read().roots.clone();
     let held = usize::try_from(hello.root_version).unwrap_or(usize::MAX);
-    let missing = roots.get(held..).unwrap_or_default();
     let mut first = vec![welcome(nonce, true)?];
-    first.extend(root_frames(missing).map_err(WireError::Frame)?);
+    let roots_sent = {
+        let state = controller.read();
+        let missing = state.roots.get(held..).unwrap_or_default();
+        first.extend(root_frames(missing).map_err(WireError::Frame)?);
+        state.roots.len()
+    };
     let seat = controller.hub.join(&host, &key, first, Instant::now()).ok_or(Ended::TooManyRoots)?;
     if seat.flapping {
         tracing::warn!(%host, "connections with this host's key displace each other");
@@ -271,7 +275,7 @@ async fn serve_host(
     let mut sender =
         tokio::spawn(send_all(Arc::clone(controller), times.clone(), host.clone(), writer, seat.outgoing));
     let session = Session { controller, host: &host, key: &key, nonce, queue: seat.queue, unstored: false };
-    let ended = session.run(times, roots.len(), reader, seat.alive).await;
+    let ended = session.run(times, roots_sent, reader, seat.alive).await;
     controller.hub.leave(&host, id);
     // The queue is closed by now; what is in it (acknowledgements) still goes out, within its time.
     let sent = timeout(times.frame_timeout, &mut sender).await;
@@ -288,9 +292,10 @@ async fn send_all(
     times: Agents,
     host: HostId,
     mut writer: Writer,
-    mut queue: mpsc::Receiver<Outgoing>,
+    mut queue: mpsc::Receiver<Box<Outgoing>>,
 ) -> Result<(), Ended> {
-    while let Some(Outgoing { frame, order }) = queue.recv().await {
+    while let Some(next) = queue.recv().await {
+        let Outgoing { frame, order } = *next;
         send(&mut writer, &times, &frame).await?;
         if let Some(order) = order
             && controller.write().fleet.note_sent(order, &host, clock::now())
@@ -306,7 +311,7 @@ struct Session<'a> {
     host: &'a HostId,
     key: &'a PublicKey,
     nonce: Nonce,
-    queue: mpsc::Sender<Outgoing>,
+    queue: mpsc::Sender<Box<Outgoing>>,
     /// Whether the disk refused a document of this connection.
     unstored: bool,
 }
@@ -330,7 +335,7 @@ impl Session<'_> {
                 _ = alive.changed() => return Err(Ended::Displaced),
                 _ = stopping.wait_for(|stop| *stop) => return Err(Ended::Stopping),
             };
-            self.hear(&frame).await?;
+            Box::pin(self.hear(&frame)).await?;
             // One host that floods slows itself down and nobody else.
             let wait = pace.take(Instant::now());
             if !wait.is_zero() {
@@ -364,17 +369,15 @@ impl Session<'_> {
                 }
                 Ok(())
             }
-            // Already in the inventory: nothing to ask for.
-            FromAgent::Enrol(envelope) => {
-                self.answer(stored_frame(envelope.digest()).map_err(WireError::Frame)?).await
-            }
+            // It asked before it learnt that it is in the inventory: nothing to ask for.
+            FromAgent::Enrol(_) => Ok(()),
             FromAgent::Hello(_) => Err(Ended::OutOfPlace("second hello")),
         }
     }
 
     /// Queues an answer, and waits for room: an agent that does not read is not read from.
     async fn answer(&self, frame: Bytes) -> Result<(), Ended> {
-        let queued = self.queue.send(Outgoing { frame, order: None }).await;
+        let queued = self.queue.send(Box::new(Outgoing { frame, order: None })).await;
         queued.map_err(|_| Ended::Send(std::io::ErrorKind::BrokenPipe.into()))
     }
 

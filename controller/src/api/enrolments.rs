@@ -44,12 +44,12 @@ pub(super) async fn list(State(controller): Shared) -> Result<Response, Problem>
     json(StatusCode::OK, &EnrolmentsAnswer { api_version: API_VERSION, enrolments: enrolments.collect() })
 }
 
-/// Dismisses a request.
+/// Dismisses a request. One that was settled meanwhile is no error.
 #[utoipa::path(
     delete, path = "/api/v1/enrolments/{fingerprint}", tag = "enrolments",
     params(("fingerprint" = String, Path, description = "of the key, URL-encoded")),
     responses(
-        (status = 204), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 204, description = "no such request waits any more"), (status = 400, body = Problem),
         (status = 503, body = Problem), (status = 507, body = Problem),
     ),
 )]
@@ -58,9 +58,6 @@ pub(super) async fn dismiss(
     Path(fingerprint): Path<String>,
 ) -> Result<Response, Problem> {
     let key: Fingerprint = body::segment(&fingerprint)?;
-    if controller.dismiss_enrolment(&key).await? {
-        Ok(StatusCode::NO_CONTENT.into_response())
-    } else {
-        Err(Problem::not_found(format!("no request of {key} waits")))
-    }
+    controller.dismiss_enrolment(&key).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -62,7 +62,7 @@ pub(crate) struct NewEnvelope {
     pub(crate) kind: PayloadType,
     /// SHA-256 of its payload.
     pub(crate) digest: Digest,
-    /// The host that signed it, or that it speaks of.
+    /// The host that signed it; absent for what people signed.
     pub(crate) host: Option<HostId>,
     /// The envelope as JSON.
     pub(crate) envelope: Vec<u8>,
@@ -133,7 +133,7 @@ pub(crate) struct StoredEnvelope {
     pub(crate) seq: u64,
     /// When it arrived.
     pub(crate) received_at: UnixMillis,
-    /// The host that signed it, or that it speaks of.
+    /// The host that signed it; absent for what people signed.
     pub(crate) host: Option<HostId>,
     /// The envelope as JSON.
     pub(crate) envelope: Vec<u8>,

@@ -14,9 +14,7 @@ use digue_proto::report::{Check, Clocks, HeartbeatV1, Level, Links, Outcome, Pro
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, ResolvesClientCert};
 use rustls::crypto::{CryptoProvider, verify_tls13_signature_with_raw_key};
-use rustls::pki_types::{
-    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
-};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -120,11 +118,7 @@ fn raw_key(key: &Key) -> Arc<dyn ResolvesClientCert> {
     const PKCS8: [u8; 16] =
         [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
     let der = [&PKCS8[..], &key.seed].concat();
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der));
-    let signing = rustls::crypto::ring::sign::any_eddsa_type(match &private {
-        PrivateKeyDer::Pkcs8(pkcs8) => pkcs8,
-        _ => unreachable!("made as PKCS #8"),
-    });
+    let signing = rustls::crypto::ring::sign::any_eddsa_type(&PrivatePkcs8KeyDer::from(der));
     let spki = CertificateDer::from(key.public.ed25519_spki().expect("ed25519"));
     let certified = CertifiedKey::new(vec![spki], signing.expect("key"));
     Arc::new(AlwaysResolvesClientRawPublicKeys::new(Arc::new(certified)))

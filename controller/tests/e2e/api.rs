@@ -233,6 +233,17 @@ async fn a_watcher_sees_hosts_and_orders_change_and_rejoins_where_it_left() {
 }
 
 #[test]
+fn a_stop_ends_the_streams_of_watchers_and_does_not_wait_for_them() {
+    let (mut controller, _) = Controller::with_fleet(1);
+    let mut watcher = Watcher::new(&controller, None);
+    let began = std::time::Instant::now();
+    assert!(controller.stop());
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "it waited {:?}", began.elapsed());
+    let mut rest = Vec::new();
+    std::io::Read::read_to_end(&mut watcher.0, &mut rest).expect("closed in order");
+}
+
+#[test]
 fn figures_are_those_of_the_view() {
     let (controller, deployment) = Controller::with_fleet(3);
     assert_eq!(controller.post("/api/v1/orders", &deployment.cut(1, 1, &[1])).0, 201);

@@ -11,7 +11,7 @@ use digue_proto::sign::{seal, sign};
 use digue_proto::statement::{Assurance, Stated, StatementV1};
 use digue_proto::strict;
 use digue_proto::trust::{
-    ControllerKey, InventoryHost, InventoryV1, Label, Person, PersonKey, Role, RoleAssignment, RootV1,
+    Class, ControllerKey, InventoryHost, InventoryV1, Label, Person, PersonKey, Role, RoleAssignment, RootV1,
 };
 use ssh_key::PrivateKey;
 use ssh_key::private::Ed25519Keypair;
@@ -105,18 +105,18 @@ impl Deployment {
 
     /// An order with no signatures yet.
     pub(crate) fn order(&self, number: u8, generation: u64, action: Action, hosts: &[u32]) -> OrderBundle {
-        let leaves: Vec<LeafBytes> = hosts
-            .iter()
-            .map(|index| {
-                let leaf = LeafV1 {
-                    host_id: host_id(*index),
-                    host_key: host_key(*index).public.fingerprint(),
-                    challenge: None,
-                    clean: None,
-                };
-                LeafBytes(strict::to_vec(&leaf).expect("leaf"))
-            })
-            .collect();
+        let leaves = hosts.iter().map(|index| leaf(*index, None)).collect();
+        self.order_for(number, generation, action, leaves)
+    }
+
+    /// A release of the hosts that these statements are about, with no signatures yet.
+    pub(crate) fn release(&self, number: u8, generation: u64, statements: &[Envelope]) -> OrderBundle {
+        let leaves = (1..).zip(statements).map(|(index, s)| leaf(index, Some(s.digest()))).collect();
+        let action = Action::Release { without_verdict: false };
+        OrderBundle { statements: statements.to_vec(), ..self.order_for(number, generation, action, leaves) }
+    }
+
+    fn order_for(&self, number: u8, generation: u64, action: Action, leaves: Vec<LeafBytes>) -> OrderBundle {
         let order = OrderV1 {
             deployment_id: self.id,
             order_id: Nonce::from_bytes([number; 16]),
@@ -133,9 +133,11 @@ impl Deployment {
             action,
         };
         let payload_type = match order.action.class() {
-            digue_proto::trust::Class::Release => PayloadType::Release,
-            digue_proto::trust::Class::Query => PayloadType::Query,
-            _ => PayloadType::Protect,
+            Class::Release => PayloadType::Release,
+            Class::Query => PayloadType::Query,
+            Class::Protect | Class::Root | Class::Inventory | Class::Clean | Class::Suspect => {
+                PayloadType::Protect
+            }
         };
         let payload = strict::to_vec(&order).expect("order");
         OrderBundle {
@@ -196,6 +198,16 @@ fn root(people: &[(PersonId, Key)], pin: Digest, deployment: Option<Digest>, ver
         controllers: vec![ControllerKey { name: "controller".parse().expect("name"), spki_sha256: pin }],
         inventory_min_version: 0,
     }
+}
+
+fn leaf(index: u32, clean: Option<Digest>) -> LeafBytes {
+    let leaf = LeafV1 {
+        host_id: host_id(index),
+        host_key: host_key(index).public.fingerprint(),
+        challenge: None,
+        clean,
+    };
+    LeafBytes(strict::to_vec(&leaf).expect("leaf"))
 }
 
 pub(crate) fn contain() -> Action {

@@ -204,3 +204,24 @@ async fn an_order_for_two_hundred_hosts_is_on_all_sockets_within_a_moment() {
     println!("200 deliveries received {} ms after the request began", took.as_millis());
     assert!(took < std::time::Duration::from_secs(2), "{took:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_carries_each_host_s_own_clean_statement() {
+    let (controller, deployment) = Controller::with_fleet(2);
+    let mut agents = [controller.agent(&deployment, 1).await, controller.agent(&deployment, 2).await];
+    let statements = [deployment.statement(1, Stated::Clean, 2), deployment.statement(2, Stated::Clean, 2)];
+    let mut bundle = deployment.release(1, 1, &statements);
+    for key in deployment.signers(2) {
+        add(&mut bundle.order, key);
+    }
+    let mut without = bundle.clone();
+    without.statements.pop();
+    let (status, problem) = controller.post("/api/v1/orders", &without);
+    assert_eq!((status, &problem["code"]), (422, &json!("E0511")), "{problem}");
+    let (status, view) = controller.post("/api/v1/orders", &bundle);
+    assert_eq!((status, &view["state"]), (201, &json!("sealed")), "{view}");
+    let deliveries = bundle.deliveries(&bundle.read_unverified().expect("order")).expect("deliveries");
+    for (agent, (_, delivery)) in agents.iter_mut().zip(deliveries) {
+        assert_eq!(agent.order().await, delivery);
+    }
+}

@@ -218,7 +218,7 @@ impl Statements {
                     a.statement.value().verdict == Stated::Suspect
                         && a.statement.value().issued_at_ms >= issued
                 };
-                if let Some(warning) = mine.iter().filter(warns).next_back() {
+                if let Some(warning) = mine.iter().rfind(warns) {
                     return stated(Verdict::Suspect, Some(warning));
                 }
                 if let Some((_, warning)) = suspect.filter(|(at, _)| *at > clean_at) {
