@@ -52,6 +52,15 @@ pub(crate) fn order_state(state: OrderState) -> Message {
     }
 }
 
+/// The name of a state of an order in the API.
+pub(crate) const fn order_state_name(state: OrderState) -> &'static str {
+    match state {
+        OrderState::AwaitingSignatures => "awaiting_signatures",
+        OrderState::Sealed => "sealed",
+        OrderState::Cancelled => "cancelled",
+    }
+}
+
 /// The name of a verdict in the API.
 pub(crate) const fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {

@@ -190,11 +190,24 @@ async fn signed(
     let mut bundle = frozen.bundle();
     let tally = |envelope: &Envelope| session.trust.tally(envelope, read.class);
     app.add_signatures(&mut bundle.order, keys, tally).await?;
+    not_too_early(session, read, &bundle.order)?;
     Ok(bundle)
 }
 
 async fn post(session: &Session, bundle: &OrderBundle) -> Outcome<OrderView> {
     session.client.post("/api/v1/orders", bundle).await
+}
+
+/// Refuses to hand in signatures that would set an order going which every host then refuses: a release
+/// without verdict goes out at the threshold of its class, and the hosts ask for more persons.
+pub(crate) fn not_too_early(session: &Session, read: &Read, envelope: &Envelope) -> Outcome<()> {
+    let have = session.trust.tally(envelope, read.class).counted.len();
+    let goes = session.trust.threshold(read.class.role());
+    let need = show::needed(&session.trust, &read.order.action);
+    if have >= goes && have < need {
+        return Err(Problem::new("E0633", msg!("signatures-at-one-desk", have = have, need = need)));
+    }
+    Ok(())
 }
 
 /// What to do when an order needs more persons.

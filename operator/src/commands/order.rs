@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::app::{App, Session};
 use crate::client::api::{NewSignature, OrderDetail};
-use crate::commands::apply::more_signatures;
+use crate::commands::apply::{more_signatures, not_too_early};
 use crate::commands::keys::allowed_signers;
 use crate::files;
 use crate::fleet;
@@ -179,7 +179,7 @@ pub(crate) fn listing(app: &App, orders: &[OrderView]) -> Outcome<Listing> {
         listing.values.push(vec![
             order.order_id.to_string(),
             order.action.clone(),
-            format!("{:?}", order.state),
+            words::order_state_name(order.state).to_owned(),
             signers.join(" "),
             verified.to_string(),
             order.incident.clone(),
@@ -320,6 +320,7 @@ pub(crate) async fn sign_order(
     let mut envelope = detail.bundle.order.clone();
     let before = envelope.signatures.len();
     app.add_signatures(&mut envelope, &keys, |e| session.trust.tally(e, read.class)).await?;
+    not_too_early(session, &read, &envelope)?;
     let mut view = detail.order;
     for armour in envelope.signatures.iter().skip(before) {
         let path = format!("/api/v1/orders/{id}/signatures");

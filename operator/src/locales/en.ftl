@@ -423,3 +423,4 @@ usage-value = { $value } cannot be a value of { $argument }
 usage-missing = { $arguments } missing
 usage-conflict = { $argument } and { $other } exclude each other
 usage-wrong = the command line cannot be understood
+signatures-at-one-desk = { $have } of { $need } persons: with fewer the order would go out and every host would refuse it; let all of them sign here, with one --sign each

@@ -423,3 +423,4 @@ usage-value = { $value } ne peut pas être une valeur de { $argument }
 usage-missing = il manque { $arguments }
 usage-conflict = { $argument } et { $other } s'excluent
 usage-wrong = la ligne de commande ne se comprend pas
+signatures-at-one-desk = { $have } personnes sur { $need } : avec moins, l'ordre partirait et chaque serveur le refuserait ; faites signer toutes les personnes ici, avec un --sign chacune
