@@ -80,7 +80,13 @@ fn a_router_may_say_that_a_packet_to_a_controller_was_too_big_and_about_nothing_
     }
     let world = World::new();
     let mut driver = NftDriver::open(&place()).expect("a driver");
-    driver.apply(&rules(Profile::Isolate, &facts_here())).expect("applied");
+    let mut counted = rules(Profile::Isolate, &facts_here());
+    for rule in counted.tables.iter_mut().flat_map(|t| &mut t.chains).flat_map(|chain| &mut chain.rules) {
+        if rule.comment == "path mtu" {
+            rule.exprs.insert(rule.exprs.len() - 1, Expr::Counter);
+        }
+    }
+    driver.apply(&counted).expect("applied");
     let mac =
         cards(&place()).expect("cards").iter().find(|c| c.name == "eth0").and_then(|c| c.mac).expect("a mac");
     let router = [2, 0, 0, 0, 0, 9];
