@@ -4,17 +4,18 @@
 //! It decides nothing but what that order says: rules first, sessions after them when closing, before them
 //! when opening. Rules are names and bytes of `digue_proto::rules`; nothing is patched.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use digue_proto::host::{Applied, Apply, Observed};
 use digue_proto::id::{Digest, UnixMillis};
 use digue_proto::policy::{BlockList, Policy};
 use digue_proto::report::Check;
-use digue_proto::rules::{self, HostFacts, ObservedNet, Role, RuleSet, Support, TableNames};
+use digue_proto::rules::{self, HostFacts, ObservedNet, Owner, Role, RuleSet, Support, TableNames};
 use ipnet::IpNet;
 
 use crate::clocks::{self, HostClocks};
@@ -25,6 +26,10 @@ use crate::sessions;
 
 /// Generations of our own making that are remembered; events of older ones were heard long ago.
 const REMEMBERED: usize = 32;
+/// How long the tables of an earlier agent may stand beside ours after it was let go.
+const LEAVING: Duration = Duration::from_secs(5);
+/// How long opening waits for them; what still stands then is a difference, and tried again.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Differences told in one report; the first ones say enough.
 const MOST_DRIFT: usize = 20;
 
@@ -38,6 +43,10 @@ pub struct KernelDriver {
     owned: bool,
     manager: Arc<ServiceManager>,
     inherited: Vec<String>,
+    /// Tables of earlier agents, which vanish once the service manager has closed its descriptors too.
+    leaving: BTreeSet<String>,
+    /// From then on a table that has not left is a difference like any other.
+    leave_by: Option<Instant>,
     /// The rules meant; the minimal ones if the kernel refused the full ones.
     meant: RuleSet,
     /// Digest of the full rules that were asked for.
@@ -66,6 +75,14 @@ impl KernelDriver {
                 Err(error) => tracing::warn!(name, %error, "inherited_descriptor_dropped"),
             }
             driver.inherited.push(name);
+        }
+        if driver.nft.holds_inherited() {
+            let found = driver.nft.read()?;
+            let theirs = found.tables.into_iter().filter(|t| t.owner == Owner::Us);
+            driver.leaving = theirs.map(|t| t.table.name).collect();
+        }
+        if driver.leaving.is_empty() {
+            driver.take_over();
         }
         // Before the first rule: whatever this agent makes then outlives it.
         let name = format!("rules-{}", hex(&clocks::entropy::<4>().unwrap_or_default()));
@@ -97,6 +114,8 @@ impl KernelDriver {
             owned: true,
             manager,
             inherited: Vec::new(),
+            leaving: BTreeSet::new(),
+            leave_by: None,
             meant: RuleSet::empty(),
             asked: None,
             current: None,
@@ -150,18 +169,38 @@ impl KernelDriver {
 
     /// Lets the tables of earlier agents go, once ours are in force.
     fn take_over(&mut self) {
-        if self.nft.holds_inherited() {
-            self.nft.release_inherited();
-        }
         for name in self.inherited.drain(..) {
             self.manager.forget(&name);
         }
+        if self.nft.holds_inherited() {
+            self.nft.release_inherited();
+            self.leave_by = Instant::now().checked_add(LEAVING);
+        }
+    }
+
+    /// Waits until the service manager has closed what it was told to forget.
+    fn await_leaving(&mut self) {
+        let begun = Instant::now();
+        while !self.leaving.is_empty() && begun.elapsed() < PATIENCE {
+            let Ok(found) = self.nft.read() else { return };
+            self.leaving.retain(|name| found.tables.iter().any(|t| t.table.name == *name));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What was found, without tables that are about to vanish: they only drop more.
+    fn without_leaving(&self, mut found: ObservedNet) -> ObservedNet {
+        let leaving = !self.meant.is_empty() && self.leave_by.is_none_or(|by| Instant::now() < by);
+        if leaving {
+            found.tables.retain(|t| !self.leaving.contains(&t.table.name));
+        }
+        found
     }
 
     fn observe(&self, found: Result<ObservedNet, DriverError>) -> Observed {
         let meant = (!self.meant.is_empty()).then(|| self.meant.digest());
         let net = match found {
-            Ok(net) => net,
+            Ok(net) => self.without_leaving(net),
             Err(error) => {
                 let drift = vec![format!("the rules could not be read back: {error}")];
                 return Observed { meant, found: None, drift };
@@ -195,12 +234,17 @@ impl HostDriver for KernelDriver {
         if apply.end_sessions && (apply.policy.contains() || !apply.blocked.networks.is_empty()) {
             sessions_cut += sessions::end(&self.place, self.lab, &apply.policy, &apply.blocked);
         }
-        let first = self.nft.read();
-        if first.as_ref().is_ok_and(|net| holds(&self.meant, net)) {
+        if self.meant.is_empty() {
+            // Nothing is left that the tables of an earlier agent could guard.
+            self.take_over();
+            self.await_leaving();
+        }
+        let found = self.nft.read();
+        let observed = self.observe(found);
+        if observed.drift.is_empty() {
             self.take_over();
         }
-        let found = if self.meant.is_empty() || first.is_err() { first } else { self.nft.read() };
-        Applied { request: apply.request, result: Ok(self.observe(found)), sessions_cut, fallback }
+        Applied { request: apply.request, result: Ok(observed), sessions_cut, fallback }
     }
 
     fn read_back(&mut self) -> Observed {
@@ -255,11 +299,6 @@ fn targets(policy: &Policy) -> Vec<IpAddr> {
     targets.sort_unstable();
     targets.dedup();
     targets
-}
-
-/// Whether everything meant is there, even if tables of an earlier agent still stand beside it.
-fn holds(meant: &RuleSet, found: &ObservedNet) -> bool {
-    rules::diff(meant, found).iter().all(|drift| matches!(drift, rules::Drift::ExtraTable { .. }))
 }
 
 /// The copies that live without a process: what early boot leaves behind.
