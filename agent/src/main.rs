@@ -78,7 +78,8 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("digue-agent: {error:#}");
-            let config = error.downcast_ref::<ConfigError>().is_some();
+            let config = error.is::<ConfigError>()
+                || matches!(error.downcast_ref(), Some(start::StartError::Config(_)));
             if config { ExitCode::from(EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }

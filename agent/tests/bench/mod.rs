@@ -214,9 +214,18 @@ impl Bench {
         for name in ["state.a", "state.b", "state.a.new", "state.b.new", "had-state", "order.net.json"] {
             let _ = std::fs::remove_file(self.state().join(name));
         }
+        self.forget_rules();
+    }
+
+    /// Takes our tables out of the kernel, as a power cut does.
+    pub(crate) fn forget_rules(&self) {
         let place = Place::current(true).expect("private");
         let mut driver = NftDriver::open(&place).expect("driver");
         driver.apply(&digue_proto::rules::RuleSet::empty()).expect("removed");
+    }
+
+    pub(crate) fn config(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("agent.toml")).expect("configuration")
     }
 
     /// The welcomed session of an agent that was just started; `None` if it died before.
