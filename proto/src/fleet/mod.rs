@@ -25,7 +25,7 @@ use crate::fleet::orders::Orders;
 use crate::fleet::statements::Statements;
 use crate::id::{Digest, HostId, Nonce, OrderId, UnixMillis};
 use crate::key::PublicKey;
-use crate::report::{HeartbeatV1, ReceiptV1, ReportV1};
+use crate::report::{HeartbeatV1, Outcome, ReceiptV1, ReportV1};
 use crate::trust::{InventoryHost, InventoryV1};
 use crate::trust_chain::Trust;
 use crate::verify::Verified;
@@ -126,6 +126,13 @@ impl Fleet {
             return folded.map(|()| Changed::default());
         }
         let answers = self.orders.take_receipt(by, value, at);
+        if let (false, Ok(()), Outcome::Refused { code, detail }) = (answers, &folded, &value.outcome) {
+            let order = value.order.short();
+            self.remark(
+                &value.host_id,
+                &format!("order_refused: {code}, order with digest {order} not sent from here: {detail}"),
+            );
+        }
         let order = self.orders.entry(value.order).filter(|_| answers).map(|e| e.order().order_id);
         match folded {
             Err(ignored) if order.is_none() => Err(ignored),

@@ -77,6 +77,19 @@ struct Confirmed {
     at: UnixMillis,
 }
 
+impl Confirmed {
+    fn of(receipt: &ReceiptV1, at: UnixMillis) -> Self {
+        let (phase, code, detail) = match &receipt.outcome {
+            Outcome::Acknowledged {} => (Phase::Acknowledged, None, None),
+            Outcome::Applied {} => (Phase::Applied, None, None),
+            Outcome::Verified {} => (Phase::Verified, None, None),
+            Outcome::Failed { detail } => (Phase::Failed, None, Some(detail.clone())),
+            Outcome::Refused { code, detail } => (Phase::Refused, Some(code.clone()), Some(detail.clone())),
+        };
+        Self { seq: receipt.seq, phase, code, detail, remarks: receipt.remarks.clone(), at }
+    }
+}
+
 /// What one host has to be sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
@@ -99,6 +112,8 @@ pub struct OrderEntry {
     leaves: Vec<LeafV1>,
     proofs: Vec<Proof>,
     shares: BTreeMap<HostId, Share>,
+    /// Hosts that were sent the order before it was sealed, and said no: not by this relay.
+    early: BTreeMap<HostId, Confirmed>,
 }
 
 impl OrderEntry {
@@ -218,6 +233,7 @@ impl Orders {
             class,
             state: OrderState::AwaitingSignatures,
             shares: BTreeMap::new(),
+            early: BTreeMap::new(),
         })
     }
 
@@ -252,6 +268,7 @@ impl Orders {
         if seals {
             entry.state = OrderState::Sealed;
             entry.shares = shares(entry, inventory);
+            entry.early.clear();
             for host in entry.shares.keys() {
                 self.open.entry(host.clone()).or_default().push(digest);
             }
@@ -289,20 +306,25 @@ impl Orders {
 
     /// Takes a host's receipt. For one order a receipt never replaces a newer one (C15).
     pub(super) fn take_receipt(&mut self, by: &PublicKey, receipt: &ReceiptV1, at: UnixMillis) -> bool {
-        let share = self.entries.get_mut(&receipt.order).and_then(|e| e.shares.get_mut(&receipt.host_id));
-        let Some(share) = share.filter(|share| share.key == by.fingerprint()) else { return false };
-        if share.receipt.as_ref().is_some_and(|known| known.seq >= receipt.seq) {
+        let Some(entry) = self.entries.get_mut(&receipt.order) else { return false };
+        let known = match entry.shares.get_mut(&receipt.host_id) {
+            Some(share) if share.key == by.fingerprint() => &mut share.receipt,
+            Some(_) => return false,
+            None if entry.state == OrderState::Sealed => return false,
+            None => {
+                let early = Some(Confirmed::of(receipt, at)).filter(|early| early.phase == Phase::Refused);
+                let newer = |early: &Confirmed| {
+                    entry.early.get(&receipt.host_id).is_none_or(|known| known.seq < early.seq)
+                };
+                let Some(early) = early.filter(newer) else { return false };
+                entry.early.insert(receipt.host_id.clone(), early);
+                return true;
+            }
+        };
+        if known.as_ref().is_some_and(|known| known.seq >= receipt.seq) {
             return false;
         }
-        let (phase, code, detail) = match &receipt.outcome {
-            Outcome::Acknowledged {} => (Phase::Acknowledged, None, None),
-            Outcome::Applied {} => (Phase::Applied, None, None),
-            Outcome::Verified {} => (Phase::Verified, None, None),
-            Outcome::Failed { detail } => (Phase::Failed, None, Some(detail.clone())),
-            Outcome::Refused { code, detail } => (Phase::Refused, Some(code.clone()), Some(detail.clone())),
-        };
-        let remarks = receipt.remarks.clone();
-        share.receipt = Some(Confirmed { seq: receipt.seq, phase, code, detail, remarks, at });
+        *known = Some(Confirmed::of(receipt, at));
         if let Some(open) = self.open.get_mut(&receipt.host_id) {
             open.retain(|digest| *digest != receipt.order);
         }
@@ -362,6 +384,14 @@ pub(super) fn order_view<'a>(
     let signers: BTreeSet<PersonId> =
         trust.map_or_else(BTreeSet::new, |t| t.tally(&entry.bundle.order, entry.class).counted);
     let hosts = entry.shares.iter().map(|(host, share)| host_view(host, share, order, state_of(host)));
+    let early = entry.early.iter().map(|(host, refused)| OrderHostView {
+        host: host.clone(),
+        phase: refused.phase,
+        code: refused.code.clone(),
+        detail: refused.detail.clone(),
+        remarks: refused.remarks.clone(),
+        at_ms: Some(refused.at),
+    });
     OrderView {
         order_id: order.order_id,
         digest,
@@ -376,7 +406,7 @@ pub(super) fn order_view<'a>(
         not_after_ms: order.not_after_ms,
         signers: signers.into_iter().collect(),
         needed: trust.map_or(0, |t| t.threshold(entry.class.role())) as u64,
-        hosts: hosts.collect(),
+        hosts: hosts.chain(early).collect(),
     }
 }
 

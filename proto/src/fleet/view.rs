@@ -215,6 +215,6 @@ pub struct OrderView {
     pub signers: Vec<PersonId>,
     /// How many distinct persons are needed.
     pub needed: u64,
-    /// Progress on each host; empty until it is sealed.
+    /// Progress on each host; until it is sealed, only hosts that somebody sent it to all the same.
     pub hosts: Vec<OrderHostView>,
 }

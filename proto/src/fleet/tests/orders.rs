@@ -80,6 +80,28 @@ fn a_receipt_that_was_delayed_still_answers_its_order() {
 }
 
 #[test]
+fn a_host_that_refuses_an_order_that_this_relay_did_not_send_is_shown() {
+    let mut world = World::new(2);
+    let refusal = || Outcome::Refused { code: "E0303".to_owned(), detail: "1 of 2 persons".to_owned() };
+    let bundle = world.order(1, 1, Action::Release { without_verdict: true }, &[1]);
+    let offer = world.fleet.offer_order(&bundle).expect("acceptable");
+    let early = offer.digest();
+    world.fleet.commit_order(offer);
+    let receipt = world.receipt(1, early, refusal());
+    world.hear(1, &receipt).expect("new");
+    let view = world.fleet.order_view(early).expect("known");
+    assert_eq!(view.state, OrderState::AwaitingSignatures);
+    assert_eq!((view.hosts.len(), view.hosts[0].phase), (1, Phase::Refused));
+    assert_eq!(view.hosts[0].code.as_deref(), Some("E0303"));
+
+    let receipt = world.receipt(2, Digest::of(b"never seen here"), refusal());
+    world.hear(2, &receipt).expect("new");
+    let alarms = &world.host(2).alarms;
+    assert!(alarms.iter().any(|a| a.starts_with("order_refused: E0303")), "{alarms:?}");
+    assert_eq!(world.host(1).alarms, Vec::<String>::new());
+}
+
+#[test]
 fn a_forged_fork_of_the_chain_answers_no_order() {
     let mut world = World::new(1);
     world.reports(1, Links::Open);
