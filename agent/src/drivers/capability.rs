@@ -253,8 +253,14 @@ fn try_sessions(place: &Place) -> Result<String, String> {
     if ended.unsupported {
         return Err("the kernel cannot destroy sockets".to_owned());
     }
+    // Which end is destroyed first decides how the other one learns of it.
     match client.read(&mut [0; 1]) {
-        Err(error) if ended.destroyed > 0 => Ok(format!("a program was told: {error}")),
+        Err(error)
+            if ended.destroyed > 0
+                && matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
+        {
+            Ok("a session was ended and its program told so".to_owned())
+        }
         other => Err(format!("a session lived on ({} destroyed, read: {other:?})", ended.destroyed)),
     }
 }
