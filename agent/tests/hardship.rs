@@ -32,7 +32,7 @@ fn said(output: &Output) -> String {
 
 /// The bench of a host that was cut and then lost power.
 async fn cut_host() -> Bench {
-    let bench = Bench::new().await;
+    let bench = Bench::new();
     let mut running = bench.start();
     let mut session = bench.session(&mut running).await.expect("connected");
     let cut = bench.deployment.cut(1, &bench.controllers());
@@ -102,7 +102,7 @@ fn early_boot_leaves_a_host_alone_that_never_had_an_order_or_was_reopened() {
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let output = boot(&bench);
         assert!(output.status.success() && said(&output).contains("no order was ever accepted"));
         let (mut store, _) = Store::open(&bench.state());
@@ -124,7 +124,7 @@ fn boot_does_nothing_beside_a_running_agent_and_a_second_agent_does_not_start() 
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut running = bench.start();
         let _session = bench.session(&mut running).await.expect("connected");
         let output = boot(&bench);
@@ -169,7 +169,7 @@ fn an_order_that_cannot_be_written_down_is_not_carried_out_until_it_can() {
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let state = bench.state();
         // The state moves to a disk of half a megabyte; what is reserved there is taken away again.
         let aside = bench.dir.path().join("aside");
@@ -227,7 +227,7 @@ fn status_tells_the_person_on_the_host_which_order_cut_it_with_and_without_an_ag
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let status = |language: &str| {
             let mut command = agent(bench.dir.path());
             command.arg("status").env("LC_ALL", language).output().expect("status")
@@ -268,7 +268,7 @@ fn a_newer_trust_root_is_on_disk_before_it_serves_and_outlives_a_restart() {
     }
     block_on(async {
         use digue_proto::frame::FromController;
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut running = bench.start();
         let mut session = bench.session(&mut running).await.expect("connected");
         assert_eq!(session.hello.root_version, 1);
@@ -299,7 +299,7 @@ fn a_block_order_closes_one_address_on_an_open_host_and_survives_a_restart() {
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut running = bench.start();
         let mut session = bench.session(&mut running).await.expect("connected");
         let blocked = BlockList { networks: vec!["198.51.100.66/32".parse().expect("network")] };

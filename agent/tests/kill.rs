@@ -17,7 +17,7 @@ fn an_agent_killed_between_any_two_effects_of_a_cut_loses_nothing_and_never_open
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         // What a start alone takes: everything before is not about the order.
         let mut stops = 0;
         for effects in 1.. {
@@ -70,7 +70,7 @@ fn an_agent_killed_between_any_two_effects_of_a_release_is_open_only_if_the_rele
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut stops = 0;
         for effects in 1.. {
             bench.forget_everything();

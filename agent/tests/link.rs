@@ -65,10 +65,9 @@ async fn next(events: &mut mpsc::Receiver<LinkEvent>) -> LinkEvent {
 }
 
 async fn up(events: &mut mpsc::Receiver<LinkEvent>) -> mpsc::Sender<Vec<u8>> {
-    match next(events).await {
-        LinkEvent::Up { out, .. } => out,
-        other => panic!("not up but {other:?}"),
-    }
+    let event = next(events).await;
+    let LinkEvent::Up { out, .. } = event else { panic!("not up but {event:?}") };
+    out
 }
 
 fn envelope(payload_type: PayloadType, payload: &[u8]) -> Envelope {

@@ -18,7 +18,7 @@ fn an_order_cuts_the_host_and_a_release_by_two_people_reopens_it() {
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut running = bench.start();
         let mut session = bench.session(&mut running).await.expect("connected");
         assert!(reaches_tcp(OUTSIDE) && reaches_tcp(INTERNAL), "the test network does not work");
@@ -62,7 +62,7 @@ fn rules_that_were_flushed_or_changed_are_there_again_at_once_and_the_culprit_is
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut running = bench.start();
         let mut session = bench.session(&mut running).await.expect("connected");
         let cut = bench.deployment.cut(1, &bench.controllers());

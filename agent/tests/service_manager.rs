@@ -120,7 +120,7 @@ fn tables_stay_owned_while_the_agent_is_dead_and_the_next_one_takes_over_without
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut manager = Manager::new(bench.dir.path());
         let mut running = manager.start(&bench);
         let mut session = bench.session(&mut running).await.expect("connected");
@@ -164,7 +164,7 @@ fn a_release_that_was_written_down_opens_although_the_store_still_holds_the_tabl
         return;
     }
     block_on(async {
-        let bench = Bench::new().await;
+        let bench = Bench::new();
         let mut manager = Manager::new(bench.dir.path());
         let mut running = manager.start(&bench);
         let mut session = bench.session(&mut running).await.expect("connected");

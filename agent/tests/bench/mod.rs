@@ -1,8 +1,7 @@
 //! The real program in a network namespace of its own, with a real controller's end of the link.
 //!
 //! A test file that uses it also has `mod deployment; mod double; mod support;`.
-#![allow(dead_code, reason = "every test file uses its own part")]
-#![expect(clippy::allow_attributes, reason = "a test file that uses all of it would fail an expectation")]
+#![allow(dead_code, clippy::allow_attributes, reason = "every test file uses its own part")]
 
 use std::io::Read as _;
 use std::net::SocketAddr;
@@ -52,7 +51,7 @@ pub(crate) struct Heard {
 }
 
 impl Bench {
-    pub(crate) async fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new();
         let dir = tempfile::tempdir().expect("directory");
         let listener = world.rest.within(|| std::net::TcpListener::bind(LISTEN).expect("listening"));

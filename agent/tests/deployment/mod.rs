@@ -1,6 +1,5 @@
 //! Two people, a trust root and the orders that they sign, for a host that a test has initialised.
-#![allow(dead_code, reason = "every test file uses its own part")]
-#![expect(clippy::allow_attributes, reason = "a test file that uses all of it would fail an expectation")]
+#![allow(dead_code, clippy::allow_attributes, reason = "every test file uses its own part")]
 
 use std::net::SocketAddr;
 use std::path::Path;
