@@ -4,6 +4,8 @@
 //! entropy and observations are arguments; what to do comes back as data. The agent and the controller
 //! are shells around it, and the same code runs in tests, the simulator and the fuzzer.
 
+#![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic))]
+
 pub mod bundle;
 pub mod enrol;
 pub mod envelope;

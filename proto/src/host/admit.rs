@@ -153,14 +153,14 @@ pub(crate) struct Admitted {
 }
 
 /// A refusal, with the order's name if it was signed well enough to be parsed.
-pub(crate) type Refused = (Refusal, Option<OrderId>);
+pub(crate) type Refused = Box<(Refusal, Option<OrderId>)>;
 
 impl Admission<'_> {
     /// Judges one delivery.
     pub(crate) fn admit(&self, delivery: &Delivery) -> Result<Admitted, Refused> {
-        let order = self.trust.verify_order(&delivery.order).map_err(|e| (e.into(), None))?;
+        let order = self.trust.verify_order(&delivery.order).map_err(|e| Box::new((e.into(), None)))?;
         let id = order.value().order_id;
-        let remarks = self.judge(&order, delivery).map_err(|refusal| (refusal, Some(id)))?;
+        let remarks = self.judge(&order, delivery).map_err(|refusal| Box::new((refusal, Some(id))))?;
         Ok(Admitted { order, remarks })
     }
 

@@ -250,10 +250,10 @@ impl Host {
         self.state.rollback = None;
         self.state.policy = Policy::open();
         let detail = "no controller was reached in the time that the order gave";
-        let (over, rest) =
+        let (over, rest): (Vec<Journal>, Vec<Journal>) =
             std::mem::take(&mut self.state.journal).into_iter().partition(|j| j.stream == Stream::Net);
         self.state.journal = rest;
-        for entry in Vec::<Journal>::from(over) {
+        for entry in over {
             let outcome = Outcome::Failed { detail: detail.to_owned() };
             self.receipt(entry.order, Some(entry.order_id), outcome, entry.remarks, now);
         }

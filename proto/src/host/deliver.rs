@@ -23,26 +23,29 @@ impl Host {
             effects.extend(self.connected.map(|_| Effect::Send(known.receipt.clone())));
             return;
         }
-        let admitted = self.admission(now).admit(&delivery);
-        match admitted {
-            Ok(admitted) => self.accept(admitted, now, effects),
-            Err((Refusal::Verify(VerifyError::NewerRoot { .. }), _)) if self.parked.contains(&delivery) => {}
-            Err((Refusal::Verify(VerifyError::NewerRoot { .. }), _)) if self.parked.len() < MAX_PARKED => {
+        let (refusal, order_id) = match self.admission(now).admit(&delivery) {
+            Ok(admitted) => return self.accept(admitted, now, effects),
+            Err(refused) => *refused,
+        };
+        if let Refusal::Verify(VerifyError::NewerRoot { .. }) = refusal {
+            if self.parked.contains(&delivery) {
+                return;
+            }
+            if self.parked.len() < MAX_PARKED {
                 effects.push(note("order_parked", format!("order {} awaits a newer root", digest.short())));
                 self.parked.push(delivery);
-            }
-            Err((refusal, order_id)) => {
-                if !self.may_write_refusal(now, effects) {
-                    return;
-                }
-                let detail = refusal.to_string();
-                effects.push(note("order_refused", format!("{}: {detail}", refusal.code())));
-                let outcome = Outcome::Refused { code: refusal.code().to_owned(), detail };
-                self.receipt(digest, order_id, outcome, Vec::new(), now);
-                self.persist();
-                self.send_from(self.sent_through, effects);
+                return;
             }
         }
+        if !self.may_write_refusal(now, effects) {
+            return;
+        }
+        let detail = refusal.to_string();
+        effects.push(note("order_refused", format!("{}: {detail}", refusal.code())));
+        let outcome = Outcome::Refused { code: refusal.code().to_owned(), detail };
+        self.receipt(digest, order_id, outcome, Vec::new(), now);
+        self.persist();
+        self.send_from(self.sent_through, effects);
     }
 
     fn admission<'a>(&'a self, now: &'a Now) -> admit::Admission<'a> {

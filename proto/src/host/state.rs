@@ -1,5 +1,7 @@
 //! What a host must still know after a crash. Written as a whole, in one synced write, before acting.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::host::effect::Document;
@@ -163,13 +165,15 @@ impl HostState {
             return Some("a rollback without a policy that reopens");
         }
         let numbers = self.outbox.iter().map(|d| d.seq);
-        if self.seq > MAX_SEQ || !numbers.clone().is_sorted_by(|a, b| a.is_some() && a < b) {
+        if self.seq > MAX_SEQ || !numbers.is_sorted_by(|a, b| a.is_some() && a < b) {
             return Some("the numbers of its documents");
         }
-        let last = self.outbox.last().filter(|d| d.seq == Some(self.seq));
-        if numbers.last().flatten() > Some(self.seq)
-            || last.is_some_and(|d| Some(d.digest()) != self.chain_head)
-        {
+        let astray = |last: &Document| match last.seq.cmp(&Some(self.seq)) {
+            Ordering::Less => false,
+            Ordering::Equal => Some(last.digest()) != self.chain_head,
+            Ordering::Greater => true,
+        };
+        if self.outbox.last().is_some_and(astray) {
             return Some("the outbox does not end at the head of the chain");
         }
         None
