@@ -64,3 +64,15 @@ mod c9_crash_at_every_step;
 #[cfg(test)]
 #[path = "../properties/mod.rs"]
 mod properties;
+
+#[cfg(test)]
+#[path = "../interop/mod.rs"]
+mod interop;
+
+#[cfg(test)]
+#[path = "../robustness/mod.rs"]
+mod robustness;
+
+#[cfg(test)]
+#[path = "../budget/mod.rs"]
+mod budget;

@@ -16,7 +16,7 @@ use digue_proto::policy::OnLostManagement;
 use digue_proto::report::Links;
 use proptest::prelude::*;
 
-use crate::support::machine::InForce;
+use crate::support::machine::{Faults, InForce};
 use crate::support::world::{block_list, cut_policy, isolate_policy, root_v1};
 use crate::support::{Draft, Machine, World};
 use schedule::{Damage, Kind, Step, schedules};
@@ -131,34 +131,38 @@ impl Trial {
 
     fn step(&mut self, step: &Step) {
         let machine = &mut self.machine;
-        match *step {
-            Step::Order(kind, damage) => self.order(kind, damage, true),
-            Step::Withhold(kind) => self.order(kind, Damage::None, false),
-            Step::Repeat(which) => self.deliver(which.checked_rem(self.sent.len()).unwrap_or(0)),
-            Step::CrashAfter(effects) => machine.fuse = Some(effects),
-            Step::Restart => drop(machine.restart()),
-            Step::Reboot => drop(machine.reboot()),
-            Step::Connect => drop(machine.connect()),
-            Step::Disconnect => drop(machine.disconnect()),
-            Step::Pass(ms) => machine.pass(ms),
-            Step::SetWall(ms) => machine.wall_ms = ms,
-            Step::Tick => drop(machine.tick()),
-            Step::Heartbeat => drop(machine.heartbeat()),
-            Step::Faults(apply, unreadable, probes, management) => {
-                machine.faults = crate::support::machine::Faults { apply, unreadable, probes, management };
-            }
-            Step::DiskFull(full) => machine.disk.full = full,
-            Step::NeverStored(never) => machine.never_stored = never,
+        // A crash is no failure: the agent starts again below.
+        let _ = match *step {
+            Step::Order(kind, damage) => return self.order(kind, damage, true),
+            Step::Withhold(kind) => return self.order(kind, Damage::None, false),
+            Step::Repeat(which) => return self.deliver(which.checked_rem(self.sent.len()).unwrap_or(0)),
+            Step::Restart => machine.restart(),
+            Step::Reboot => machine.reboot(),
+            Step::Connect => machine.connect(),
+            Step::Disconnect => machine.disconnect(),
+            Step::Tick => machine.tick(),
+            Step::Heartbeat => machine.heartbeat(),
+            Step::CardMoved => machine.input(Input::CardsChanged { detail: "eth1 came".to_owned() }),
             Step::Flushed => {
                 machine.kernel.rules = None;
                 machine.kernel.timer_ms = None;
-                drop(machine.input(Input::RulesChanged { by: "4711 nft".to_owned() }));
+                machine.input(Input::RulesChanged { by: "4711 nft".to_owned() })
             }
-            Step::CardMoved => drop(machine.input(Input::CardsChanged { detail: "eth1 came".to_owned() })),
-        }
-        if !self.machine.awake() {
-            // The agent starts again by itself, and the machine may stop again while it does.
-            while self.machine.restart().is_err() {}
+            Step::CrashAfter(effects) => return machine.fuse = Some(effects),
+            Step::Pass(ms) => return machine.pass(ms),
+            Step::SetWall(ms) => return machine.wall_ms = ms,
+            Step::DiskFull(full) => return machine.disk.full = full,
+            Step::NeverStored(never) => return machine.never_stored = never,
+            Step::Faults(apply, unreadable, probes, management) => {
+                return machine.faults = Faults { apply, unreadable, probes, management };
+            }
+        };
+    }
+
+    /// The agent starts again by itself, and may stop again while it does.
+    fn start_again(&mut self) {
+        while !self.machine.awake() {
+            let _ = self.machine.restart();
         }
     }
 
@@ -241,6 +245,7 @@ proptest! {
         let mut trial = Trial::new();
         for step in &steps {
             trial.step(step);
+            trial.start_again();
             trial.check(step);
         }
     }
@@ -249,9 +254,12 @@ proptest! {
     #[test]
     fn whatever_happened_a_host_settles_once_the_trouble_is_over(steps in schedules()) {
         let mut trial = Trial::new();
-        steps.iter().for_each(|step| trial.step(step));
+        for step in &steps {
+            trial.step(step);
+            trial.start_again();
+        }
         let machine = &mut trial.machine;
-        machine.faults = crate::support::machine::Faults::default();
+        machine.faults = Faults::default();
         (machine.disk.full, machine.never_stored, machine.fuse) = (false, false, None);
         machine.restart().expect("it starts");
         for _ in 0..4 {

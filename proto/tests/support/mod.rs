@@ -12,4 +12,4 @@ pub(crate) mod world;
 pub(crate) use machine::{Crashed, Machine};
 pub(crate) use orders::Draft;
 pub(crate) use people::{key, public};
-pub(crate) use world::{T0, World};
+pub(crate) use world::World;

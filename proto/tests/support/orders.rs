@@ -30,7 +30,9 @@ impl World {
         let (kind, signers): (_, &[&str]) = match class {
             Class::Query => (PayloadType::Query, &["denis"]),
             Class::Protect => (PayloadType::Protect, &["alice"]),
-            _ => (PayloadType::Release, &["alice", "bruno"]),
+            Class::Release | Class::Root | Class::Inventory | Class::Clean | Class::Suspect => {
+                (PayloadType::Release, &["alice", "bruno"])
+            }
         };
         let stream = action.stream();
         let mut id = [0u8; 16];

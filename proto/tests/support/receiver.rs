@@ -57,7 +57,14 @@ impl Receiver {
                 assert_eq!(known, beat.head, "a heartbeat names a head that was never sent");
                 self.heartbeats.push(beat);
             }
-            other => panic!("a host never sends a {other}"),
+            PayloadType::Root
+            | PayloadType::Inventory
+            | PayloadType::Query
+            | PayloadType::Protect
+            | PayloadType::Release
+            | PayloadType::Clean
+            | PayloadType::Suspect
+            | PayloadType::Enrol => panic!("a host never sends a {kind}"),
         }
     }
 
