@@ -333,6 +333,8 @@ impl Session<'_> {
             let frame = tokio::select! {
                 frame = reader.next(MAX_FRAME, patience) => frame?,
                 _ = alive.changed() => return Err(Ended::Displaced),
+                // The peer no longer takes what is sent: it could not be given an order either.
+                () = self.queue.closed() => return Err(Ended::Send(std::io::ErrorKind::BrokenPipe.into())),
                 _ = stopping.wait_for(|stop| *stop) => return Err(Ended::Stopping),
             };
             Box::pin(self.hear(&frame)).await?;

@@ -207,6 +207,34 @@ async fn a3_a_peer_that_does_not_finish_a_frame_or_the_handshake_is_dropped_and_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_speaks_and_does_not_listen_loses_its_place() {
+    let timeouts = "frame_timeout_ms = 200\nidle_timeout_ms = 60000";
+    let controller = Controller::start_with(timeouts, "");
+    let deployment = controller.found(1);
+    let mut deaf = controller.agent(&deployment, 1).await;
+    // Orders with long reasons, until they fill every buffer between the two.
+    for number in 1..=200 {
+        let mut bundle = deployment.order(number, u64::from(number), long_block(), &[1]);
+        crate::documents::add(&mut bundle.order, &deployment.people[0].1);
+        let (status, answer) = controller.post("/api/v1/orders", &bundle);
+        assert_eq!(status, 201, "{answer}");
+    }
+    wait_for("the place is free", || (controller.get("/readyz").1["agents"] == 0).then_some(()));
+    let _broken = deaf.send_raw(&[0]).await;
+    let mut again = controller.agent(&deployment, 1).await;
+    assert_eq!(again.order().await.order.payload_type, PayloadType::Protect);
+}
+
+/// An order of some hundred kilobytes.
+fn long_block() -> digue_proto::order::Action {
+    let address = |n: u32| {
+        std::net::IpAddr::from(std::net::Ipv6Addr::from(0x2001_0db8_u128 << 96 | u128::from(n) << 64))
+    };
+    let networks = (1..=1024).map(|n| ipnet::IpNet::new(address(n), 128).expect("network")).collect();
+    digue_proto::order::Action::Block { blocked: digue_proto::policy::BlockList { networks } }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_newest_connection_of_a_host_wins_and_a_probe_takes_no_place() {
     let (controller, deployment) = Controller::with_fleet(1);
     let mut first = controller.agent(&deployment, 1).await;
