@@ -49,6 +49,8 @@ pub struct KernelDriver {
     leave_by: Option<Instant>,
     /// The rules meant; the minimal ones if the kernel refused the full ones.
     meant: RuleSet,
+    /// Whether they are.
+    minimal: bool,
     /// Digest of the full rules that were asked for.
     asked: Option<Digest>,
     current: Option<(Policy, BlockList)>,
@@ -117,6 +119,7 @@ impl KernelDriver {
             leaving: BTreeSet::new(),
             leave_by: None,
             meant: RuleSet::empty(),
+            minimal: false,
             asked: None,
             current: None,
             own: VecDeque::new(),
@@ -145,6 +148,7 @@ impl KernelDriver {
         let applied = drivers::apply_or_minimal(&mut self.nft, &full, &minimal)?;
         self.remember_generation();
         self.asked = Some(full.digest());
+        self.minimal = matches!(applied, drivers::Applied::Minimal(_));
         match applied {
             drivers::Applied::Full => {
                 self.meant = full;
@@ -197,6 +201,17 @@ impl KernelDriver {
         found
     }
 
+    /// Cards that the rules in force should be bound to and are not: a chain on a renamed card is listed
+    /// and protects nothing (traps 8 and 9).
+    fn uncovered(&self) -> Result<Vec<rules::Drift>, DriverError> {
+        let Some((policy, _)) = &self.current else { return Ok(Vec::new()) };
+        // The minimal profile binds to no card, and says so by an alarm of its own.
+        if self.minimal {
+            return Ok(Vec::new());
+        }
+        Ok(rules::coverage(&self.meant, &self.facts(policy)?))
+    }
+
     fn observe(&self, found: Result<ObservedNet, DriverError>) -> Observed {
         let meant = (!self.meant.is_empty()).then(|| self.meant.digest());
         let net = match found {
@@ -206,7 +221,14 @@ impl KernelDriver {
                 return Observed { meant, found: None, drift };
             }
         };
-        let drift = rules::diff(&self.meant, &net);
+        let mut drift = rules::diff(&self.meant, &net);
+        match self.uncovered() {
+            Ok(cards) => drift.extend(cards),
+            Err(error) => {
+                let drift = vec![format!("the cards could not be read: {error}")];
+                return Observed { meant, found: None, drift };
+            }
+        }
         let rules = net.rule_set();
         let found = (!rules.is_empty()).then(|| rules.digest());
         Observed { meant, found, drift: drift.iter().take(MOST_DRIFT).map(ToString::to_string).collect() }
