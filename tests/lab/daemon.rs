@@ -23,6 +23,7 @@ use crate::incident::{IncidentKind, IncidentOptions};
 use crate::machines::{Launch, Process, RunningGuest, RunningMachine, log_to, own_program};
 use crate::namespace::{cover_file, network_namespace, private_mounts, send_with_descriptor};
 use crate::network::{GuestKind, Switch, connect_outside};
+use crate::neighbours;
 use crate::options::{Event, LabOptions};
 use crate::place::Place;
 use crate::service::now_ms;
@@ -145,6 +146,9 @@ impl Daemon {
         let outside = [ATTACKER, OUTSIDE_SERVICE, OUTSIDE_DNS];
         let (border, internet) = (daemon.machine("border")?, daemon.machine("internet")?);
         connect_outside(border.namespaces.network(), internet.namespaces.network(), &outside).await?;
+        if daemon.options.hosts >= neighbours::MANY_SERVERS {
+            neighbours::make_known(&daemon.machines).await?;
+        }
         progress.step(format!(
             "{} servers, controller, operator, forensic, backup, printer, border and an \"internet\" with an attacker",
             daemon.options.hosts

@@ -15,6 +15,7 @@ pub mod laboratory;
 mod machines;
 #[expect(unsafe_code, reason = "fork hooks, descriptors and pidfd_open; audited: each block has its reason")]
 pub mod namespace;
+mod neighbours;
 pub mod network;
 pub mod options;
 pub mod place;

@@ -53,17 +53,15 @@ impl Switch {
 
     /// Plugs `machine` into the inside: link, addresses, routes.
     pub(crate) async fn plug(&self, machine: &Machine, network: BorrowedFd<'_>) -> Result<()> {
-        let border = machine.v4 == BORDER_INSIDE.0;
-        let interface = if border { BORDER_INTERFACES.0 } else { INTERFACE };
-        let [_, _, third, fourth] = machine.v4.octets();
+        let interface = interface_of(machine);
         let pair = VethLink::new(port(&machine.name), interface)
-            .peer_address([0x02, 0x77, 0, 0, third, fourth])
+            .peer_address(hardware_address(machine))
             .peer_netns_fd(network);
         self.route.add_link(pair.master(INSIDE_BRIDGE).up()).await.context("making a port of the switch")?;
         let host = connect(network)?;
         let addresses = [(machine.v4.into(), INSIDE_PREFIX.0), (machine.v6.into(), INSIDE_PREFIX.1)];
         raise(&host, interface, &addresses).await?;
-        if !border {
+        if machine.v4 != BORDER_INSIDE.0 {
             default_routes(&host, BORDER_INSIDE).await?;
         }
         Ok(())
@@ -77,6 +75,17 @@ impl Switch {
         let set = self.route.set_link_state(port(machine).as_str(), plugged).await;
         set.with_context(|| format!("changing the cable of {machine}"))
     }
+}
+
+/// The interface by which a machine is on the inside.
+pub(crate) fn interface_of(machine: &Machine) -> &'static str {
+    if machine.v4 == BORDER_INSIDE.0 { BORDER_INTERFACES.0 } else { INTERFACE }
+}
+
+/// The hardware address of a machine on the inside, which its IPv4 address tells.
+pub(crate) fn hardware_address(machine: &Machine) -> [u8; 6] {
+    let [_, _, third, fourth] = machine.v4.octets();
+    [0x02, 0x77, 0, 0, third, fourth]
 }
 
 /// The name of a machine's port of the switch.
@@ -249,8 +258,7 @@ fn forward(network: BorrowedFd<'_>) -> Result<()> {
 /// Makes `br0` of the host's interface, as an administrator does for virtual machines: the bridge takes over
 /// the interface's hardware address, addresses and routes.
 async fn put_interface_under_bridge(route: &Connection<Route>, host: &Machine) -> Result<()> {
-    let [_, _, third, fourth] = host.v4.octets();
-    let bridge = BridgeLink::new(GUEST_BRIDGE).stp(false).address([0x02, 0x77, 0, 0, third, fourth]);
+    let bridge = BridgeLink::new(GUEST_BRIDGE).stp(false).address(hardware_address(host));
     route.add_link(bridge.up()).await.context("making the host's bridge")?;
     route.flush_addresses(INTERFACE).await.context("taking the interface's addresses")?;
     route.set_link_master(INTERFACE, GUEST_BRIDGE).await.context("putting the interface under the bridge")?;
