@@ -53,6 +53,37 @@ pub(super) fn arrivals(stage: &Stage) -> Result<Vec<Arrival>> {
     lines(&stage.place().arrivals())
 }
 
+/// IP packets that the "internet" has received so far, whatever they carried and whether or not anything
+/// listens: by the kernel's own counters, without what neighbours on one cable say to each other.
+pub(super) fn packets_outside(stage: &Stage) -> Result<u64> {
+    let words = ["digue-lab", "exec", "internet", "--", "cat", "/proc/net/snmp", "/proc/net/snmp6"];
+    let counters = stage.run(&words)?.must_end_with(0)?.out;
+    received(&counters).context("reading the counters of the \"internet\"")
+}
+
+/// What does not leave its cable: it carries a hop limit of 255 or is sent to neighbours only.
+const OF_THE_CABLE: [&str; 6] = [
+    "Icmp6InNeighborSolicits",
+    "Icmp6InNeighborAdvertisements",
+    "Icmp6InRouterSolicits",
+    "Icmp6InRouterAdvertisements",
+    "Icmp6InGroupMembReports",
+    "Icmp6InMLDv2Reports",
+];
+
+fn received(counters: &str) -> Option<u64> {
+    let mut v4 = counters.lines().filter_map(|line| line.strip_prefix("Ip: "));
+    let (names, values) = (v4.next()?, v4.next()?);
+    let column = names.split(' ').position(|name| name == "InReceives")?;
+    let v4: u64 = values.split(' ').nth(column)?.parse().ok()?;
+    let of = |name: &str| -> Option<u64> {
+        let mut words = counters.lines().map(str::split_whitespace);
+        words.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
+    };
+    let cable: u64 = OF_THE_CABLE.iter().filter_map(|name| of(name)).sum();
+    (v4 + of("Ip6InReceives")?).checked_sub(cable)
+}
+
 /// What an incident says about itself.
 pub(super) fn acts(stage: &Stage, server: &str, incident: &str) -> Result<Vec<Act>> {
     lines(&stage.place().host(server).join(format!("incident-{incident}.jsonl")))
@@ -183,4 +214,16 @@ fn probe(
         .with_context(|| format!("trying {protocol} from {server}: {}{}", ran.out, ran.err))?;
     ensure!(probed.len() == addresses.len(), "{} of {} were tried", probed.len(), addresses.len());
     Ok(probed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_neighbours_say_to_each_other_is_not_counted_as_arrived() {
+        let counters = "Ip: Forwarding DefaultTTL InReceives InHdrErrors\nIp: 2 64 40 0\nIcmp: InMsgs\nIcmp: 3\nIp6InReceives                  \t9\nIcmp6InNeighborSolicits         \t2\nIcmp6InNeighborAdvertisements   \t1\n";
+        assert_eq!(received(counters), Some(40 + 9 - 3));
+        assert_eq!(received("Ip: InReceives\nIp: 4\n"), None, "counters that are missing are not zero");
+    }
 }

@@ -126,7 +126,7 @@ pub(super) fn one_person_cannot_reopen(story: &mut Story<'_>) -> Result<()> {
     story.teller.output(&refused.err);
     let cut = stage.fleet()?.iter().filter(|host| host.links.as_deref() == Some("cut")).count();
     let tally = try_from(stage, &others, |_| Ok(evidence::outside()), WAITING, Expecting::Silence)?;
-    let arrived = story.arrived_since_cut(|_| true)?;
+    let arrived = story.packets_since_cut()?;
     let text = both!(
         story.teller,
         "with one signature nothing opens: {cut} of {} servers are cut, {} tries reach nothing, {arrived} packets arrived outside",

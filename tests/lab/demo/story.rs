@@ -22,6 +22,8 @@ pub(super) struct Story<'a> {
     pub(super) own_rules: Option<String>,
     /// From this moment on nothing may reach the "internet"; in milliseconds since 1970.
     pub(super) cut_at_ms: u64,
+    /// What the "internet" had received when all were cut, in packets.
+    pub(super) packets_at_cut: u64,
     skipped: Vec<String>,
 }
 
@@ -34,7 +36,15 @@ pub(super) fn tell(
     stage: &Stage,
     pause: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Outcome> {
-    let mut story = Story { teller, stage, nft: false, own_rules: None, cut_at_ms: 0, skipped: Vec::new() };
+    let mut story = Story {
+        teller,
+        stage,
+        nft: false,
+        own_rules: None,
+        cut_at_ms: 0,
+        packets_at_cut: 0,
+        skipped: Vec::new(),
+    };
     let steps: [fn(&mut Story<'_>) -> Result<()>; 10] = [
         cutting::servers_are_up,
         cutting::an_intrusion_begins,
@@ -80,6 +90,13 @@ impl Story<'_> {
     ) -> Result<usize> {
         let arrivals = super::evidence::arrivals(self.stage)?;
         Ok(arrivals.iter().filter(|one| one.at_ms > self.cut_at_ms && concerns(one)).count())
+    }
+
+    /// What has reached the "internet" since the cut: the packets that its kernel counted, and no fewer than
+    /// what its services wrote down.
+    pub(super) fn packets_since_cut(&self) -> Result<u64> {
+        let counted = super::evidence::packets_outside(self.stage)?.saturating_sub(self.packets_at_cut);
+        Ok(counted.max(self.arrived_since_cut(|_| true)? as u64))
     }
 
     /// The text in the teller's language that `nft` is missing.
