@@ -62,20 +62,31 @@ fn a2_an_envelope_made_in_memory_keeps_the_same_bounds() {
     assert!(matches!(verify(&long), Err(VerifyError::Bounds(_))));
 }
 
-/// Sixteen signatures whose namespaces, which a refusal quotes, fill their armour.
-fn loud(world: &World, salt: u64) -> Delivery {
-    let mut delivery = world.cut(1).by(&[]).edit(|o| o.reason = format!("{salt}")).deliver();
-    let shout = "\u{1b}[2J\u{202e}".repeat(250);
-    delivery.order.signatures =
-        (0..16).map(|_| Blob::good("mallory", &shout, &delivery.order.payload).armour()).collect();
-    delivery
+/// Orders with sixteen signatures whose namespaces, which a refusal quotes, fill their armour.
+struct Loud {
+    world: World,
+    signatures: Vec<String>,
+}
+
+impl Loud {
+    fn new(world: &World) -> Self {
+        let shout = "\u{1b}[2J\u{202e}".repeat(250);
+        let signatures = vec![Blob::good("mallory", &shout, b"").armour(); 16];
+        Self { world: world.clone(), signatures }
+    }
+
+    fn order(&self, salt: u64) -> Delivery {
+        let mut delivery = self.world.cut(1).by(&[]).edit(|o| o.reason = format!("{salt}")).deliver();
+        delivery.order.signatures.clone_from(&self.signatures);
+        delivery
+    }
 }
 
 #[test]
 fn a2_what_a_refusal_quotes_is_short_and_moves_no_cursor() {
     let world = World::new();
     let mut machine = Machine::new(&world);
-    machine.refuses(&loud(&world, 0), "E0303");
+    machine.refuses(&Loud::new(&world).order(0), "E0303");
     let receipt = machine.receiver.receipts.last().expect("a receipt");
     let digue_proto::report::Outcome::Refused { detail, .. } = &receipt.outcome else {
         panic!("{receipt:?}")
@@ -92,10 +103,11 @@ fn a2_what_a_refusal_quotes_is_short_and_moves_no_cursor() {
 fn a2_a_controller_that_stores_nothing_cannot_fill_the_disk_or_close_the_host() {
     let world = World::new();
     let mut machine = Machine::new(&world);
+    let loud = Loud::new(&world);
     machine.never_stored = true;
     for salt in 0..40 {
         for more in 0..40 {
-            machine.give(&loud(&world, salt * 100 + more)).expect("no crash was asked for");
+            machine.give(&loud.order(salt * 100 + more)).expect("no crash was asked for");
         }
         machine.pass(60_000);
         machine.heartbeat().expect("no crash was asked for");
@@ -118,9 +130,10 @@ fn a2_a_controller_that_stores_nothing_cannot_fill_the_disk_or_close_the_host() 
 fn a2_a_report_that_had_no_room_is_written_once_a_controller_stores_again() {
     let world = World::new();
     let mut machine = Machine::new(&world);
+    let loud = Loud::new(&world);
     machine.never_stored = true;
     for salt in 0..900 {
-        machine.give(&loud(&world, salt)).expect("no crash was asked for");
+        machine.give(&loud.order(salt)).expect("no crash was asked for");
         machine.pass(2_500);
     }
     machine.obeys_though_full(&world.cut(1).deliver());
@@ -141,13 +154,14 @@ fn a2_strangers_cannot_push_out_an_alarm_that_matters() {
     let mut machine = Machine::new(&world);
     machine.obeys(&world.cut(1).deliver());
     machine.input(Input::RulesChanged { by: "4711 nft".to_owned() }).expect("no crash was asked for");
+    let loud = Loud::new(&world);
     let mut root = world.trust.root().clone();
     root.deployment_id = Some(world.deployment());
     for version in 2..500 {
         root.version = version * 2;
         let bad = seal_root(&root, &["alice", "bruno"]);
         machine.input(Input::Roots(vec![bad])).expect("no crash was asked for");
-        machine.give(&loud(&world, version)).expect("no crash was asked for");
+        machine.give(&loud.order(version)).expect("no crash was asked for");
     }
     let kinds: Vec<&str> = machine.state().alarms.iter().map(|a| a.kind.as_str()).collect();
     assert!(kinds.contains(&"rules_changed"), "{kinds:?}");

@@ -31,6 +31,10 @@ impl Receiver {
     /// If the chain forks or has a gap.
     pub(crate) fn hear(&mut self, world: &World, document: &Document) {
         let kind = document.payload_type;
+        if document.seq.is_some_and(|seq| self.chain.get(&seq) == Some(&document.digest())) {
+            self.repeats += 1;
+            return;
+        }
         let envelope = sign::seal(&world.host, kind, document.payload.clone()).expect("a signature");
         let key = public(&world.host);
         match kind {
@@ -38,16 +42,14 @@ impl Receiver {
                 let receipt =
                     verify_host::<ReceiptV1>(&envelope, &key, world.deployment()).expect("a receipt");
                 let receipt = receipt.value().clone();
-                if self.link(receipt.seq, receipt.prev, document) {
-                    self.receipts.push(receipt);
-                }
+                self.link(receipt.seq, receipt.prev, document);
+                self.receipts.push(receipt);
             }
             PayloadType::Report => {
                 let report = verify_host::<ReportV1>(&envelope, &key, world.deployment()).expect("a report");
                 let report = report.value().clone();
-                if self.link(report.seq, report.prev, document) {
-                    self.reports.push(report);
-                }
+                self.link(report.seq, report.prev, document);
+                self.reports.push(report);
             }
             PayloadType::Heartbeat => {
                 let beat =
@@ -68,20 +70,14 @@ impl Receiver {
         }
     }
 
-    /// Whether the document is new.
-    fn link(&mut self, seq: u64, prev: Option<Digest>, document: &Document) -> bool {
+    fn link(&mut self, seq: u64, prev: Option<Digest>, document: &Document) {
         let digest = document.digest();
         assert_eq!(document.seq, Some(seq), "the number outside is not the one that is signed");
-        if let Some(known) = self.chain.get(&seq) {
-            assert_eq!(*known, digest, "the chain forks at {seq}");
-            self.repeats += 1;
-            return false;
-        }
+        assert!(!self.chain.contains_key(&seq), "the chain forks at {seq}");
         let last = self.chain.last_key_value();
         assert_eq!(seq, last.map_or(1, |(seq, _)| seq + 1), "the chain has a gap before {seq}");
         assert_eq!(prev, last.map(|(_, digest)| *digest), "document {seq} does not continue the chain");
         self.chain.insert(seq, digest);
-        true
     }
 
     /// What came of an order, oldest first.
