@@ -19,7 +19,8 @@ const OUT_UDP: [&str; 4] =
     ["198.51.100.66:443", "[2001:db8:66::66]:443", "198.51.100.66:4444", "[2001:db8:66::80]:7"];
 const OUT_ICMP: [&str; 4] = ["198.51.100.66", "2001:db8:66::66", "198.51.100.80", "2001:db8:66::80"];
 /// What is inside, and answers.
-const IN: [&str; 6] = ["10.77.0.20:7", "[fd77::20]:7", "10.77.1.2:8080", "[fd77::1:2]:8080", "10.77.0.9:7", "[fd77::9]:7"];
+const IN: [&str; 6] =
+    ["10.77.0.20:7", "[fd77::20]:7", "10.77.1.2:8080", "[fd77::1:2]:8080", "10.77.0.9:7", "[fd77::9]:7"];
 const IN_ICMP: [&str; 2] = ["10.77.0.20", "fd77::20"];
 /// The border's hardware address on the inside.
 const ROUTER: &str = "02:77:00:00:00:01";
@@ -63,18 +64,29 @@ fn a_cut_is_planned_shown_signed_applied_and_verified_on_every_host() {
     let planned = scene.plan("a.plan", &["cut", "--all"]);
     assert!(planned.contains("3 to act on") && planned.contains("10.77.0.2:7443"), "{planned}");
     let shown = scene.done(&["diff", "a.plan", "--host", "srv-002"]);
-    assert!(shown.contains("hook output priority 0; policy drop;") && shown.contains("10.77.0.0/16"), "{shown}");
-    let keep = |hosts: Vec<Value>| hosts.into_iter().map(|mut host| {
-        host["last_contact_ms"].take();
-        host["clock_offset_ms"].take();
-        host
-    }).collect::<Vec<_>>();
+    assert!(
+        shown.contains("hook output priority 0; policy drop;") && shown.contains("10.77.0.0/16"),
+        "{shown}"
+    );
+    let keep = |hosts: Vec<Value>| {
+        hosts
+            .into_iter()
+            .map(|mut host| {
+                host["last_contact_ms"].take();
+                host["clock_offset_ms"].take();
+                host
+            })
+            .collect::<Vec<_>>()
+    };
     assert_eq!(keep(scene.hosts()), keep(before), "a plan changes nothing");
     for host in ["srv-001", "srv-002", "srv-003"] {
         reaches_outside(&scene, host);
     }
 
-    scene.digue(&["apply", "a.plan", "--sign", "alice", "--wait", "--timeout", "60s"]).ends_with(0).says(&["3 of 3"]);
+    scene
+        .digue(&["apply", "a.plan", "--sign", "alice", "--wait", "--timeout", "60s"])
+        .ends_with(0)
+        .says(&["3 of 3"]);
     let order = scene.orders().pop().expect("an order");
     assert_eq!(order["hosts"].as_array().map(Vec::len), Some(3));
     for host in scene.hosts() {
@@ -138,7 +150,12 @@ fn sessions_from_before_end_with_the_cut_and_do_not_resume_after_the_release() {
     let acts = scene.lab.place().host("srv-001").join("incident-beacon.jsonl");
     let acts = || json_lines::<Act>(&acts);
     wait_until("the beacon's connection", || acts().iter().any(|act| act.what == "connected"));
-    let old = ["tcp:198.51.100.66:443", "tcp:[2001:db8:66::66]:443", "udp:198.51.100.66:443", "udp:[2001:db8:66::66]:443"];
+    let old = [
+        "tcp:198.51.100.66:443",
+        "tcp:[2001:db8:66::66]:443",
+        "udp:198.51.100.66:443",
+        "udp:[2001:db8:66::66]:443",
+    ];
     let talk = Talk::open(&scene, "srv-001", "old-session", &old);
     let internal = "tcp:10.77.0.20:7";
     let inside = Talk::open(&scene, "srv-001", "inside", &[internal]);
@@ -163,7 +180,9 @@ fn sessions_from_before_end_with_the_cut_and_do_not_resume_after_the_release() {
     }
     let after = wire.arrived();
     assert!(!after.iter().any(|packet| packet.text.contains("old-session")), "{after:?}");
-    wait_until("the beacon's new connection", || acts().iter().filter(|act| act.what == "connected").count() >= 2);
+    wait_until("the beacon's new connection", || {
+        acts().iter().filter(|act| act.what == "connected").count() >= 2
+    });
     let mut ports: Vec<String> =
         acts().iter().filter(|act| act.what == "connected").map(|act| act.detail.clone()).collect();
     let connections = ports.len();
@@ -197,13 +216,20 @@ fn address_translation_of_what_is_allowed_leads_nowhere() {
             }
         }";
     scene.inside("srv-001", &["nft", trick]);
-    scene.reaches_none("srv-001", "tcp", &["10.77.0.2:7443", "10.77.0.20:443", "[fd77::20]:443", "10.77.0.20:7"]);
+    scene.reaches_none(
+        "srv-001",
+        "tcp",
+        &["10.77.0.2:7443", "10.77.0.20:443", "[fd77::20]:443", "10.77.0.20:7"],
+    );
     scene.reaches_none("srv-001", "udp", &["10.77.0.20:4444", "[fd77::20]:4444"]);
     scene.reaches_none("srv-001", "icmp", &["10.77.0.20", "fd77::20"]);
     wire.silent("translated destinations");
-    let host = scene.wait_host("srv-001", "an alarm about the rules", |h| h["alarms"].to_string().contains("rules_changed"));
-    assert!(host["alarms"].to_string().contains("nft"), "the alarm names the program: {host}");
     scene.inside("srv-001", &["nft", "delete table ip trick; delete table ip6 trick"]);
+    // The trick cost the host its controller, too: it is told of once there is one again.
+    let host = scene.wait_host("srv-001", "an alarm about the rules", |h| {
+        is_cut(h) && h["alarms"].to_string().contains("rules_changed")
+    });
+    assert!(host["alarms"].to_string().contains("nft"), "the alarm names the program: {host}");
     scene.reaches("srv-001", "tcp", &IN[..2]);
     connects_anew(&scene, "srv-001");
 }
@@ -211,7 +237,11 @@ fn address_translation_of_what_is_allowed_leads_nowhere() {
 #[test]
 fn guests_are_cut_with_their_host_however_they_are_connected() {
     let Some(scene) = Scene::up(4) else { return };
-    let guests = [("srv-001", GuestKind::Routed, "routed"), ("srv-002", GuestKind::Bridged, "bridged"), ("srv-003", GuestKind::Macvlan, "macvlan")];
+    let guests = [
+        ("srv-001", GuestKind::Routed, "routed"),
+        ("srv-002", GuestKind::Bridged, "bridged"),
+        ("srv-003", GuestKind::Macvlan, "macvlan"),
+    ];
     for (host, kind, name) in guests {
         scene.guest(host, kind, name);
         reaches_outside(&scene, name);
@@ -219,7 +249,9 @@ fn guests_are_cut_with_their_host_however_they_are_connected() {
     let mut wire = Wire::tap(&scene);
     let sessions: Vec<Talk> = guests
         .iter()
-        .map(|(_, _, name)| Talk::open(&scene, name, name, &["tcp:198.51.100.66:443", "udp:[2001:db8:66::66]:443"]))
+        .map(|(_, _, name)| {
+            Talk::open(&scene, name, name, &["tcp:198.51.100.66:443", "udp:[2001:db8:66::66]:443"])
+        })
         .collect();
     scene.contain("cut", &["--all"]);
     wire.arrived();
@@ -228,14 +260,20 @@ fn guests_are_cut_with_their_host_however_they_are_connected() {
     }
     wire.silent("new and old flows of guests");
     // A guest that comes during the cut brings a new card to its host.
-    for (host, kind, name) in [("srv-004", GuestKind::Routed, "late-r"), ("srv-001", GuestKind::Bridged, "late-b"), ("srv-003", GuestKind::Macvlan, "late-m")] {
+    for (host, kind, name) in [
+        ("srv-004", GuestKind::Routed, "late-r"),
+        ("srv-001", GuestKind::Bridged, "late-b"),
+        ("srv-003", GuestKind::Macvlan, "late-m"),
+    ] {
         scene.guest(host, kind, name);
         reaches_nothing_outside(&scene, name);
     }
     wire.silent("guests that came during the cut");
     drop(sessions);
     for host in ["srv-001", "srv-002", "srv-003", "srv-004"] {
-        scene.wait_host(host, "cut, or failed and saying so", |h| is_cut(h) || (h["links"] == "failed" && h["alarms"].as_array().is_some_and(|a| !a.is_empty())));
+        scene.wait_host(host, "cut, or failed and saying so", |h| {
+            is_cut(h) || (h["links"] == "failed" && h["alarms"].as_array().is_some_and(|a| !a.is_empty()))
+        });
     }
 }
 
@@ -250,7 +288,8 @@ fn write_frames(scene: &Scene, host: &str, card: &str, text: &str) {
         ("[fd77::20]:7", "[2001:db8:66::66]:53"),
     ];
     for (from, to) in sources {
-        let frame = ["digue-intruder", "frame", "--card", card, "--router", ROUTER, "--from", from, "--to", to];
+        let frame =
+            ["digue-intruder", "frame", "--card", card, "--router", ROUTER, "--from", from, "--to", to];
         scene.inside(host, &[&frame[..], &["--text", text]].concat());
     }
 }
@@ -278,7 +317,17 @@ fn hammer(scene: &Scene, host: &str) -> impl Drop + use<> {
             let _ = self.0.wait();
         }
     }
-    let words = ["digue-lab", "probe", "udp", "--timeout", "20", "--within", "60000", "198.51.100.66:4444", "[2001:db8:66::66]:4444"];
+    let words = [
+        "digue-lab",
+        "probe",
+        "udp",
+        "--timeout",
+        "20",
+        "--within",
+        "60000",
+        "198.51.100.66:4444",
+        "[2001:db8:66::66]:4444",
+    ];
     let mut command = scene.lab.exec(host, words);
     command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null());
     Hammer(command.spawn().expect("digue-lab exec"))
@@ -303,7 +352,9 @@ fn flushing_and_deleting_rules_inside_a_cut_host_opens_nothing_even_for_a_moment
     reaches_nothing_outside(&scene, "srv-001");
     drop(hammering);
     wire.silent("flushed and deleted rules");
-    let host = scene.wait_host("srv-001", "cut again", |h| is_cut(h) && h["alarms"].to_string().contains("rules_changed"));
+    let host = scene.wait_host("srv-001", "cut again", |h| {
+        is_cut(h) && h["alarms"].to_string().contains("rules_changed")
+    });
     assert!(host["alarms"].to_string().contains("nft"), "the alarm names the program: {host}");
     scene.audit();
 }

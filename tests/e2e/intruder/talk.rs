@@ -91,13 +91,17 @@ fn speak(mut session: Session, name: &str, text: &str) -> Result<()> {
     for number in 1_u64.. {
         let words = format!("{text} {number}\n");
         let once = match &mut session {
-            Session::Tcp(stream) => stream.write_all(words.as_bytes()).and_then(|()| stream.read(&mut [0; 512])),
+            Session::Tcp(stream) => {
+                stream.write_all(words.as_bytes()).and_then(|()| stream.read(&mut [0; 512]))
+            }
             Session::Udp(socket) => socket.send(words.as_bytes()).and_then(|_| socket.recv(&mut [0; 512])),
         };
         let (event, detail) = match once {
             Ok(0) => ("error", "closed by the other side".to_owned()),
             Ok(_) => ("answered", number.to_string()),
-            Err(error) if [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind()) => {
+            Err(error)
+                if [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut].contains(&error.kind()) =>
+            {
                 ("silent", String::new())
             }
             Err(error) => ("error", error.to_string()),

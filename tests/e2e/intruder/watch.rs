@@ -45,7 +45,8 @@ pub(crate) fn run(card: &str) -> Result<()> {
     let mut buffer = vec![0; 65536];
     loop {
         let (length, sender) = recvfrom::<LinkAddr>(raw.as_raw_fd(), &mut buffer).context("listening")?;
-        let arrived = sender.is_some_and(|s| u32::try_from(s.ifindex()) == Ok(index) && s.pkttype() != OUTGOING);
+        let arrived =
+            sender.is_some_and(|s| u32::try_from(s.ifindex()) == Ok(index) && s.pkttype() != OUTGOING);
         let frame = buffer.get(..length).unwrap_or_default();
         if let Some(packet) = arrived.then(|| read(frame)).flatten() {
             say(&packet)?;
@@ -60,7 +61,12 @@ fn read(frame: &[u8]) -> Option<Packet> {
             let from: [u8; 4] = frame.get(26..30)?.try_into().ok()?;
             let to: [u8; 4] = frame.get(30..34)?.try_into().ok()?;
             let protocol = *frame.get(23)?;
-            packet(Ipv4Addr::from(from).into(), Ipv4Addr::from(to).into(), protocol, frame.get(14 + header..)?)
+            packet(
+                Ipv4Addr::from(from).into(),
+                Ipv4Addr::from(to).into(),
+                protocol,
+                frame.get(14 + header..)?,
+            )
         }
         [0x86, 0xdd] => {
             let from: [u8; 16] = frame.get(22..38)?.try_into().ok()?;

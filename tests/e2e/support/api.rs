@@ -57,7 +57,9 @@ fn read(answer: &[u8]) -> Answer {
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
     let header = |name: &str| {
         let line = head.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
-        line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+        line.and_then(|line| line.split_once(':'))
+            .map(|(_, value)| value.trim().to_owned())
+            .unwrap_or_default()
     };
     let body = if header("transfer-encoding") == "chunked" { unchunked(body) } else { body.to_owned() };
     Answer { status, content_type: header("content-type"), text: body }

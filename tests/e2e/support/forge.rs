@@ -44,7 +44,8 @@ impl Forged {
         let mut order = self.order.clone();
         order.target = Target::List { root: merkle::root(&leaves), count: leaves.len() as u64 };
         let payload = strict::to_vec(&order).expect("an order");
-        let signatures = keys.iter().map(|key| sign::sign(key, self.kind, &payload).expect("signed")).collect();
+        let signatures =
+            keys.iter().map(|key| sign::sign(key, self.kind, &payload).expect("signed")).collect();
         let order = Envelope { payload_type: self.kind, payload, signatures };
         OrderBundle { order, leaves, statements: self.statements.clone() }
     }

@@ -62,7 +62,11 @@ impl Ran {
     pub(crate) fn says(self, words: &[&str]) -> Self {
         for word in words {
             let holds = self.out.contains(word) || self.err.contains(word);
-            assert!(holds, "{} does not say {word:?}\n--- out\n{}\n--- err\n{}", self.shown, self.out, self.err);
+            assert!(
+                holds,
+                "{} does not say {word:?}\n--- out\n{}\n--- err\n{}",
+                self.shown, self.out, self.err
+            );
         }
         self
     }

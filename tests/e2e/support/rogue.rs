@@ -54,7 +54,8 @@ impl<'a> Rogue<'a> {
     /// What a host answered to an order, oldest first.
     pub(crate) fn receipts(&self, host: &str, order: Digest) -> Vec<ReceiptV1> {
         let receipts = self.documents(host, PayloadType::Receipt);
-        let receipts = receipts.iter().map(|e| serde_json::from_slice::<ReceiptV1>(&e.payload).expect("a receipt"));
+        let receipts =
+            receipts.iter().map(|e| serde_json::from_slice::<ReceiptV1>(&e.payload).expect("a receipt"));
         receipts.filter(|receipt| receipt.order == order).collect()
     }
 

@@ -65,7 +65,10 @@ impl<'a> Wire<'a> {
         // The end of a session may be told late; the packet that ended it is on the wire.
         let told = |arrival: &&Arrival| arrival.event != "tcp-end" && !arrival.text.contains("mark-");
         let recorded: Vec<&Arrival> = arrivals.iter().skip(old).filter(told).collect();
-        assert!(recorded.is_empty() || !new.is_empty(), "services heard what the wire did not carry: {recorded:?}");
+        assert!(
+            recorded.is_empty() || !new.is_empty(),
+            "services heard what the wire did not carry: {recorded:?}"
+        );
         new
     }
 
@@ -73,7 +76,12 @@ impl<'a> Wire<'a> {
     #[track_caller]
     pub(crate) fn silent(&mut self, during: &str) {
         let arrived = self.arrived();
-        assert!(arrived.is_empty(), "{during}: {} packets got out, such as {:?}", arrived.len(), arrived.first());
+        assert!(
+            arrived.is_empty(),
+            "{during}: {} packets got out, such as {:?}",
+            arrived.len(),
+            arrived.first()
+        );
     }
 
     /// Asserts that something that says `text` arrived since the last look: the tap works.
