@@ -149,6 +149,20 @@ impl<D: HostDriver> Executor<D> {
 
     /// Carries out effects in order; returns what the core must hear of them.
     fn execute(&mut self, effects: Vec<Effect>) -> Result<Vec<Input>, ActError> {
+        let mut notes = Vec::new();
+        let done = self.carry_out(effects, &mut notes);
+        // Last: a log that does not keep up must not hold up a cut.
+        for (event, detail) in notes {
+            tracing::warn!(event, detail, "host");
+        }
+        done
+    }
+
+    fn carry_out(
+        &mut self,
+        effects: Vec<Effect>,
+        notes: &mut Vec<(&'static str, String)>,
+    ) -> Result<Vec<Input>, ActError> {
         let mut answers = Vec::new();
         for effect in effects {
             match effect {
@@ -169,7 +183,7 @@ impl<D: HostDriver> Executor<D> {
                     }
                 }
                 Effect::Send(document) => self.send(&document),
-                Effect::Note { event, detail } => tracing::warn!(event, detail, "host"),
+                Effect::Note { event, detail } => notes.push((event, detail)),
             }
             self.dangerous_count_effect();
         }

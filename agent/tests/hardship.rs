@@ -194,17 +194,9 @@ fn an_order_that_cannot_be_written_down_is_not_carried_out_until_it_can() {
         while filler.write_all(&[0; 4096]).is_ok() {}
 
         let cut = bench.deployment.cut(1, &bench.controllers());
-        let trouble = async {
-            loop {
-                if bench.snapshot().is_some_and(|s| s.trouble.is_some()) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
         tokio::select! {
             heard = bench.carry_out(&mut session, cut.clone()) => panic!("carried out: {heard:?}"),
-            () = trouble => {}
+            () = bench.snapshot_says(|s| s.trouble.is_some()) => {}
         }
         assert!(tables().is_empty() && reaches_tcp(OUTSIDE), "acted before it was written down");
         let told = agent(bench.dir.path()).args(["status"]).env("LANG", "C").output().expect("status");
@@ -217,7 +209,7 @@ fn an_order_that_cannot_be_written_down_is_not_carried_out_until_it_can() {
         let heard = bench.carry_out(&mut session, cut).await.expect("carried out");
         assert!(verified(&heard), "{:?}", heard.outcomes);
         assert!(!reaches_tcp(OUTSIDE));
-        assert!(bench.snapshot().is_some_and(|s| s.trouble.is_none() && s.links == Links::Cut));
+        bench.snapshot_says(|s| s.trouble.is_none() && s.links == Links::Cut).await;
     });
 }
 

@@ -87,8 +87,15 @@ impl Bench {
         Store::open(&self.state()).1
     }
 
-    pub(crate) fn snapshot(&self) -> Option<Snapshot> {
-        status::read(&self.dir.path().join("run")).ok()
+    /// Waits until the status file says so: it is written after the report has left.
+    pub(crate) async fn snapshot_says(&self, holds: impl Fn(&Snapshot) -> bool) {
+        let run_dir = self.dir.path().join("run");
+        let says = async {
+            while !status::read(&run_dir).is_ok_and(|snapshot| holds(&snapshot)) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, says).await.expect("the status file did not say so");
     }
 
     pub(crate) fn start(&self) -> Running {
@@ -252,7 +259,9 @@ impl Bench {
 }
 
 pub(crate) fn agent(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_digue-agent"));
+    // Another build of the same program may be put to the test, an installed one for instance.
+    let program = std::env::var_os("DIGUE_AGENT_PROGRAM");
+    let mut command = Command::new(program.unwrap_or_else(|| env!("CARGO_BIN_EXE_digue-agent").into()));
     command.arg("--config").arg(dir.join("agent.toml"));
     command
 }
