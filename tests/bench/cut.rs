@@ -13,6 +13,7 @@ use crate::floor::{self, all_hold, rules_of};
 use crate::lab::{Lab, run, word};
 use crate::namespace::{Server, servers};
 use crate::probe::{all_reach_outside, none_reaches_outside};
+use crate::process::{Process, total};
 use crate::relay::Relay;
 use crate::ssh;
 use crate::watch::Watch;
@@ -35,6 +36,10 @@ struct Times {
     posted_to_cut: Vec<Duration>,
     /// The command ended, having seen every server verified.
     verified: Vec<Duration>,
+    /// Processor time of all agents, from the command's start to its end.
+    agents: Vec<Duration>,
+    /// Processor time of the controller, likewise.
+    controller: Vec<Duration>,
 }
 
 /// Measures for each number of servers.
@@ -94,13 +99,23 @@ fn with(count: u16, runs: usize, findings: &mut Findings) -> Result<()> {
         posted_to_cut,
         Figure::millis(of("apply → first cut"), &times.first_cut)?,
         verified,
+        each(&of("processor time, agent: one cut, verified"), &times.agents, count)?,
+        each(&of("processor time, controller: one cut, per host"), &times.controller, count)?,
         kept,
+        each(&of("processor time, floor: rules loaded, per host"), &floor.processor, count)?,
+        each(&of("processor time, driver: rules read back, per host"), &floor.read_back, count)?,
         Figure::millis(of("floor, sockets opened too"), &floor.fresh)?,
         Figure::millis(of("floor, opened and closed"), &floor.fresh_closed)?,
         ssh_cut,
         Figure::millis(of(&format!("{} → end", ssh.tool)), &ssh.ended)?,
     ]);
     Ok(())
+}
+
+/// What one host's share is of a time that was taken for all.
+fn each(name: &str, all: &[Duration], count: u16) -> Result<Figure> {
+    let shares: Vec<Duration> = all.iter().map(|time| *time / u32::from(count)).collect();
+    Figure::millis(name, &shares)
 }
 
 fn without_agents(count: u16, runs: usize) -> Result<(floor::Floor, ssh::Ssh)> {
@@ -118,6 +133,9 @@ fn with_agents(count: u16, runs: usize) -> Result<Times> {
     let servers = servers(lab.laboratory(), count)?;
     let rules = rules_of(&servers)?;
     let mut watch = Watch::open(&servers)?;
+    let agents = Process::all(&lab, "digue-agent")?;
+    let controller = Process::all(&lab, "digue-controller")?;
+    ensure!(agents.len() == servers.len() && controller.len() == 1, "not every agent runs");
     let relay = Relay::enter(&lab.context_file(), &lab.file(""))?;
     let mut times = Times::default();
     for number in 0..=runs {
@@ -135,6 +153,7 @@ fn with_agents(count: u16, runs: usize) -> Result<Times> {
             word(&plan)?,
         ]))?;
         relay.posted();
+        let spent = (total(&agents)?, total(&controller)?);
         let words = ["apply", word(&plan)?, "--sign", "alice", "--wait", "--timeout", "60s"];
         let ((started, verified), cuts) = watch.cuts_during(LIMIT, || {
             let started = Instant::now();
@@ -142,6 +161,7 @@ fn with_agents(count: u16, runs: usize) -> Result<Times> {
             Ok((started, started.elapsed()))
         })?;
         let posted = relay.posted().context("no order was posted")?;
+        let now_spent = (total(&agents)?, total(&controller)?);
         everything_is_cut(&lab, &servers)?;
         all_hold(&servers, &rules)?;
         // The first order meets hosts that never had a state on disk; all later ones are alike.
@@ -152,6 +172,8 @@ fn with_agents(count: u16, runs: usize) -> Result<Times> {
             times.last_cut.push(last);
             times.posted_to_cut.push(cuts.since(posted)?.1);
             times.verified.push(verified);
+            times.agents.push(now_spent.0.saturating_sub(spent.0));
+            times.controller.push(now_spent.1.saturating_sub(spent.1));
         }
         if number < runs {
             release(&lab, &servers, number)?;

@@ -10,6 +10,7 @@ use digue_proto::rules::RuleSet;
 
 use crate::namespace::{Server, inside};
 use crate::probe::{all_reach_outside, none_reaches_outside};
+use crate::process::own_processor_time;
 use crate::rules::{cut_rules, facts};
 
 /// Times for all servers together.
@@ -17,6 +18,10 @@ use crate::rules::{cut_rules, facts};
 pub(crate) struct Floor {
     /// Sockets were open beforehand.
     pub(crate) kept: Vec<Duration>,
+    /// Processor time of the same.
+    pub(crate) processor: Vec<Duration>,
+    /// Reading all of it back once; processor time.
+    pub(crate) read_back: Vec<Duration>,
     /// Each socket was opened first, on a thread that moved into the server's network for it.
     pub(crate) fresh: Vec<Duration>,
     /// The same, and each was closed again, for which the kernel waits.
@@ -44,12 +49,14 @@ pub(crate) fn measure(servers: &[Server], rules: &[RuleSet], runs: usize) -> Res
     let mut drivers = inside(servers, |_, place| Ok(NftDriver::open(place)?))?;
     for run in 0..=runs {
         all_reach_outside(servers)?;
-        let started = Instant::now();
+        let (started, spent) = (Instant::now(), own_processor_time()?);
         for (driver, rules) in drivers.iter_mut().zip(rules) {
             driver.apply(rules)?;
         }
         let took = started.elapsed();
+        let applied = own_processor_time()?;
         hold_what_was_meant(&mut drivers, rules)?;
+        let read = own_processor_time()?;
         none_reaches_outside(servers)?;
         for driver in &mut drivers {
             driver.apply(&RuleSet::empty())?;
@@ -57,6 +64,8 @@ pub(crate) fn measure(servers: &[Server], rules: &[RuleSet], runs: usize) -> Res
         // The first makes the kernel load its modules.
         if run > 0 {
             floor.kept.push(took);
+            floor.processor.push(applied.saturating_sub(spent));
+            floor.read_back.push(read.saturating_sub(applied));
         }
     }
     drop(drivers);

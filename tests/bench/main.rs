@@ -12,6 +12,7 @@ mod lab;
 mod machine;
 mod namespace;
 mod probe;
+mod process;
 mod relay;
 mod rules;
 #[expect(unsafe_code, reason = "one call that the library of system calls does not have")]
