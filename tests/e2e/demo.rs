@@ -1,6 +1,7 @@
 //! The demonstration as a program: it verifies the real thing, and it notices when the thing is not real.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -80,6 +81,27 @@ fn a_step_that_is_only_claimed_ends_the_story() {
         let told = said.lines().any(|line| line.contains("NOT VERIFIED") && line.contains(reason));
         assert!(told && !said.contains("all verified"), "{said}");
     }
+}
+
+#[test]
+fn nothing_is_left_when_it_is_interrupted() {
+    if let Err(reason) = Laboratory::available(program()) {
+        eprintln!("skipped: {reason}");
+        return;
+    }
+    let (folder, programs) = (folder(), programs());
+    let lab = folder.path().join("lab");
+    let mut command = Command::new(program());
+    command.arg("--dir").arg(&lab).args(["demo", "--yes"]).env("DIGUE_BIN_DIR", programs);
+    let mut running = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("digue-lab demo");
+    let mut said = BufReader::new(running.stdout.take().expect("its output")).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("incident beacon")), "it never came to the incident");
+    let pid = i32::try_from(running.id()).expect("a process id");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGINT).expect("kill");
+    let rest: Vec<String> = said.collect();
+    assert_eq!(running.wait().expect("its end").code(), Some(130), "{rest:?}");
+    assert!(!rest.iter().any(|line| line.contains("VERIFIED")), "{rest:?}");
+    assert!(!lab.exists(), "the laboratory's folder is still there");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod teller;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
@@ -63,7 +64,7 @@ pub fn run(dir: Option<&Path>, program: &Path, programs: PathBuf, args: &DemoArg
         "Digue : couper {} serveurs puis les rouvrir, en mesurant (rien ne sort de cette machine)",
         args.hosts
     ));
-    if let Err(reason) = prerequisites(program) {
+    if let Err(reason) = prerequisites(&teller, program) {
         teller.failed(&both!(teller, "cannot be shown here: {reason:#}", "impossible ici : {reason:#}"));
         return Ok(ExitCode::FAILURE);
     }
@@ -80,8 +81,17 @@ pub fn run(dir: Option<&Path>, program: &Path, programs: PathBuf, args: &DemoArg
     end_cleanly_when_interrupted(&place, args.stay)?;
     let mut laboratory = None;
     let outcome = tell(&mut teller, program, &options, args, &mut laboratory);
-    if let Err(error) = &outcome {
-        teller.failed(&both!(teller, "NOT VERIFIED: {error:#}", "NON VÉRIFIÉ : {error:#}"));
+    wait_if_interrupted();
+    match &outcome {
+        Ok(Outcome { skipped }) => teller.summary(skipped),
+        Err(error) => {
+            teller.failed(&both!(teller, "NOT VERIFIED: {error:#}", "NON VÉRIFIÉ : {error:#}"));
+            teller.plain(&both!(
+                teller,
+                "To look around in it: digue-lab demo --stay",
+                "Pour y regarder de plus près : digue-lab demo --stay"
+            ));
+        }
     }
     match laboratory {
         Some(laboratory) if args.stay => {
@@ -98,16 +108,7 @@ pub fn run(dir: Option<&Path>, program: &Path, programs: PathBuf, args: &DemoArg
         }
         None => {}
     }
-    let Ok(Outcome { skipped }) = outcome else {
-        teller.plain(&both!(
-            teller,
-            "To look around in it: digue-lab demo --stay",
-            "Pour y regarder de plus près : digue-lab demo --stay"
-        ));
-        return Ok(ExitCode::FAILURE);
-    };
-    teller.summary(&skipped);
-    Ok(ExitCode::SUCCESS)
+    Ok(if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// The laboratory is handed out as soon as it is up, so that it is ended whatever the story comes to.
@@ -137,12 +138,26 @@ fn choose_place(dir: Option<&Path>, stay: bool) -> Result<Place> {
 }
 
 /// What nothing can be shown without.
-fn prerequisites(program: &Path) -> Result<()> {
+fn prerequisites(teller: &Teller, program: &Path) -> Result<()> {
     Laboratory::available(program)?;
     if find_program("ssh-keygen").is_none() {
-        bail!("people sign with ssh-keygen, which is not installed (Debian: apt install openssh-client)");
+        bail!(both!(
+            teller,
+            "people sign with ssh-keygen, which is not installed (Debian: apt install openssh-client)",
+            "on signe avec ssh-keygen, qui n'est pas installé (Debian : apt install openssh-client)"
+        ));
     }
     Ok(())
+}
+
+/// Whether the process is about to end; what fails from then on fails because of that.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Leaves the last word to the thread that ends the laboratory and this process.
+fn wait_if_interrupted() {
+    while INTERRUPTED.load(Ordering::SeqCst) {
+        std::thread::park();
+    }
 }
 
 /// On Ctrl-C nothing of the laboratory is left, unless it is to stay.
@@ -156,6 +171,7 @@ fn end_cleanly_when_interrupted(place: &Place, stay: bool) -> Result<()> {
     let place = place.clone();
     std::thread::spawn(move || {
         let signal = ends.wait();
+        INTERRUPTED.store(true, Ordering::SeqCst);
         if !stay && place.control_socket().exists() {
             // Whatever comes of it, this process ends now, and with it what it started.
             let _ = down(&place);

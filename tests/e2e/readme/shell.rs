@@ -27,8 +27,9 @@ for tree in etc usr var; do
     mkdir -p "$1/$tree" "$1/$tree.work"
     mount -t overlay -o "lowerdir=/$tree,upperdir=$1/$tree,workdir=$1/$tree.work$2" "$tree" "/$tree" || ready=no
 done
+mkdir -p /etc/digue && : > /usr/sbin/may-be-written && rm /usr/sbin/may-be-written || ready=no
 if [ -n "$3" ]; then
-    mkdir -p /etc/digue && cp "$3" /etc/digue/agent.toml && cp "$4/digue-agent" /usr/sbin/ || ready=no
+    cp "$3" /etc/digue/agent.toml && cp "$4/digue-agent" /usr/sbin/ || ready=no
 fi
 systemctl() {
     [ "$1 $2" = "enable --now" ] || { echo "systemctl $*: only enable --now is known here"; return 64; }

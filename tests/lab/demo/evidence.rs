@@ -56,32 +56,53 @@ pub(super) fn arrivals(stage: &Stage) -> Result<Vec<Arrival>> {
 /// IP packets that the "internet" has received so far, whatever they carried and whether or not anything
 /// listens: by the kernel's own counters, without what neighbours on one cable say to each other.
 pub(super) fn packets_outside(stage: &Stage) -> Result<u64> {
-    let words = ["digue-lab", "exec", "internet", "--", "cat", "/proc/net/snmp", "/proc/net/snmp6"];
+    let files = ["/proc/net/snmp", "/proc/net/netstat", "/proc/net/snmp6"];
+    let words = [&["digue-lab", "exec", "internet", "--", "cat"][..], &files].concat();
     let counters = stage.run(&words)?.must_end_with(0)?.out;
     received(&counters).context("reading the counters of the \"internet\"")
 }
 
-/// What does not leave its cable: it carries a hop limit of 255 or is sent to neighbours only.
-const OF_THE_CABLE: [&str; 6] = [
+/// What became of an IPv6 packet that was meant for one machine: each is counted in one of these. Multicast
+/// for groups that nobody joined is in none, and no router passes it on.
+const MEANT_FOR_ONE: [&str; 7] = [
+    "Ip6InDelivers",
+    "Ip6InUnknownProtos",
+    "Ip6InHdrErrors",
+    "Ip6InAddrErrors",
+    "Ip6InNoRoutes",
+    "Ip6InDiscards",
+    "Ip6OutForwDatagrams",
+];
+/// What is among the delivered, but never leaves its cable.
+const OF_THE_CABLE: [&str; 8] = [
     "Icmp6InNeighborSolicits",
     "Icmp6InNeighborAdvertisements",
     "Icmp6InRouterSolicits",
     "Icmp6InRouterAdvertisements",
-    "Icmp6InGroupMembReports",
+    "Icmp6InGroupMembQueries",
+    "Icmp6InGroupMembResponses",
+    "Icmp6InGroupMembReductions",
     "Icmp6InMLDv2Reports",
 ];
 
 fn received(counters: &str) -> Option<u64> {
-    let mut v4 = counters.lines().filter_map(|line| line.strip_prefix("Ip: "));
-    let (names, values) = (v4.next()?, v4.next()?);
-    let column = names.split(' ').position(|name| name == "InReceives")?;
-    let v4: u64 = values.split(' ').nth(column)?.parse().ok()?;
+    let v4 =
+        column(counters, "Ip: ", "InReceives")?.checked_sub(column(counters, "IpExt: ", "InMcastPkts")?)?;
     let of = |name: &str| -> Option<u64> {
-        let mut words = counters.lines().map(str::split_whitespace);
-        words.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
+        let mut lines = counters.lines().map(str::split_whitespace);
+        lines.find_map(|mut words| (words.next() == Some(name)).then(|| words.next()?.parse().ok())?)
     };
-    let cable: u64 = OF_THE_CABLE.iter().filter_map(|name| of(name)).sum();
-    (v4 + of("Ip6InReceives")?).checked_sub(cable)
+    let meant: u64 = MEANT_FOR_ONE.iter().map(|name| of(name)).sum::<Option<u64>>()?;
+    let cable: u64 = OF_THE_CABLE.iter().map(|name| of(name)).sum::<Option<u64>>()?;
+    Some(v4 + meant.checked_sub(cable)?)
+}
+
+/// A value of a table with a line of names above the line of values.
+fn column(counters: &str, table: &str, name: &str) -> Option<u64> {
+    let mut lines = counters.lines().filter_map(|line| line.strip_prefix(table));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let column = names.split(' ').position(|other| other == name)?;
+    values.split(' ').nth(column)?.parse().ok()
 }
 
 /// What an incident says about itself.
@@ -222,8 +243,20 @@ mod tests {
 
     #[test]
     fn what_neighbours_say_to_each_other_is_not_counted_as_arrived() {
-        let counters = "Ip: Forwarding DefaultTTL InReceives InHdrErrors\nIp: 2 64 40 0\nIcmp: InMsgs\nIcmp: 3\nIp6InReceives                  \t9\nIcmp6InNeighborSolicits         \t2\nIcmp6InNeighborAdvertisements   \t1\n";
-        assert_eq!(received(counters), Some(40 + 9 - 3));
-        assert_eq!(received("Ip: InReceives\nIp: 4\n"), None, "counters that are missing are not zero");
+        let mut counters = String::from(
+            "Ip: Forwarding DefaultTTL InReceives InHdrErrors\nIp: 2 64 40 0\nIcmp: InMsgs\nIcmp: 3\n\
+             IpExt: InNoRoutes InMcastPkts\nIpExt: 0 2\nIp6InReceives \t99\n",
+        );
+        for name in MEANT_FOR_ONE.iter().chain(&OF_THE_CABLE) {
+            let value = match *name {
+                "Ip6InDelivers" => 9,
+                "Ip6InAddrErrors" | "Icmp6InNeighborSolicits" => 1,
+                _ => 0,
+            };
+            counters.push_str(&format!("{name}                         \t{value}\n"));
+        }
+        assert_eq!(received(&counters), Some(40 - 2 + 9 + 1 - 1));
+        let missing = counters.replace("Ip6InDelivers", "Ip6InSomething");
+        assert_eq!(received(&missing), None, "counters that are missing are not zero");
     }
 }
