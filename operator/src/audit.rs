@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use digue_proto::envelope::{Envelope, PayloadType};
 use digue_proto::fleet::Fleet;
-use digue_proto::fleet::view::{FleetView, HostView};
+use digue_proto::fleet::view::{FleetView, HostView, Verdict};
 use digue_proto::id::{Digest, HostId, UnixMillis};
 use digue_proto::key::PublicKey;
-use digue_proto::report::{Outcome, ReceiptV1, ReportV1};
+use digue_proto::report::{Links, Outcome, ReceiptV1, ReportV1};
 use digue_proto::trust_chain::Trust;
 use digue_proto::verify::{Verified, VerifyError, verify_host};
 use serde::Serialize;
@@ -293,6 +293,17 @@ pub(crate) fn claims(before: &FleetView, after: &FleetView, fleet: &Fleet, now: 
                 if row.clean_statement.is_some() && row.clean_statement != own.clean_statement {
                     claim("the controller shows a clean statement that the stored documents do not bear out");
                 }
+                if row.verdict == Verdict::Clean && own.clean_statement.is_none() {
+                    claim("the controller shows it clean; no stored statement says so");
+                }
+                let warned = matches!(own.verdict, Verdict::Suspect | Verdict::Compromised);
+                if warned && row.verdict != own.verdict {
+                    claim("the controller hides a stored warning about it");
+                }
+                // A heartbeat, which is not stored, may only make the links look worse.
+                if row.links == Some(Links::Cut) && own.links != Some(Links::Cut) {
+                    claim("the controller shows it cut and verified; its last stored report does not");
+                }
             }
         }
     }
@@ -300,7 +311,9 @@ pub(crate) fn claims(before: &FleetView, after: &FleetView, fleet: &Fleet, now: 
 }
 
 fn same(one: &HostView, other: &HostView) -> bool {
-    one.heads == other.heads && one.order_id == other.order_id && one.clean_statement == other.clean_statement
+    let shown =
+        |row: &HostView| (row.heads.clone(), row.order_id, row.clean_statement, row.verdict, row.links);
+    shown(one) == shown(other)
 }
 
 #[cfg(test)]

@@ -4,18 +4,22 @@
 //! does not name are dropped, hosts without a row are shown as never measured, and both are said aloud.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
+use digue_proto::envelope::Envelope;
 use digue_proto::fleet::summarise;
 use digue_proto::fleet::view::{FleetView, HostView, Verdict};
-use digue_proto::id::HostId;
+use digue_proto::id::{Digest, HostId};
 use digue_proto::trust::{InventoryHost, InventoryV1};
+use digue_proto::trust_chain::Trust;
 use digue_proto::verify::Verified;
 
 use crate::app::{App, Session};
 use crate::client::api;
 use crate::files;
 use crate::message::{Message, msg};
-use crate::problem::{OrProblem as _, Outcome, Problem};
+use crate::problem::{Outcome, Problem};
+use crate::trust_store::TrustStore;
 
 /// How often the view is fetched anew when the inventory changes in between.
 const ATTEMPTS: usize = 5;
@@ -43,20 +47,62 @@ pub(crate) async fn inventory(session: &Session) -> Outcome<Option<Verified<Inve
     let answer: api::Inventory = session.client.get("/api/v1/inventory").await?;
     let Some(envelope) = answer.inventory else { return Ok(None) };
     let refused = || Problem::new("E0646", msg!("inventory-not-verified"));
-    let verified = session.trust.verify_inventory(&envelope).or_problem(refused)?;
-    remember(session, verified.value().version)?;
+    let seen = Seen::read(session)?;
+    let verified = match session.trust.verify_inventory(&envelope) {
+        Ok(verified) => {
+            seen.remember(session, verified.value().version, envelope.digest())?;
+            verified
+        }
+        Err(error) if seen.digest == Some(envelope.digest()) => {
+            verified_before(session, &envelope)?.ok_or_else(|| refused().because(error))?
+        }
+        Err(error) => return Err(refused().because(error)),
+    };
     Ok(Some(verified))
 }
 
-/// Refuses an inventory older than one that was seen here before (A9).
-fn remember(session: &Session, version: u64) -> Outcome<()> {
-    let path = session.context.trust_dir.join("inventory_seen");
-    let seen = files::read_if_there(&path)?.and_then(|bytes| String::from_utf8(bytes).ok());
-    let seen: u64 = seen.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    if version < seen {
-        return Err(Problem::new("E0646", msg!("inventory-went-back", found = version, seen = seen)));
+/// The newest inventory that was verified here.
+struct Seen {
+    version: u64,
+    digest: Option<Digest>,
+}
+
+impl Seen {
+    fn file(session: &Session) -> PathBuf {
+        session.context.trust_dir.join("inventory_seen")
     }
-    if version > seen { files::write(&path, format!("{version}\n").as_bytes(), 0o600) } else { Ok(()) }
+
+    fn read(session: &Session) -> Outcome<Self> {
+        let bytes = files::read_if_there(&Self::file(session))?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let mut words = text.split_whitespace();
+        let version = words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        Ok(Self { version, digest: words.next().and_then(|word| word.parse().ok()) })
+    }
+
+    /// Refuses an inventory older than one that was seen here before (A9).
+    fn remember(&self, session: &Session, version: u64, digest: Digest) -> Outcome<()> {
+        if version < self.version {
+            return Err(Problem::new(
+                "E0646",
+                msg!("inventory-went-back", found = version, seen = self.version),
+            ));
+        }
+        if (version, Some(digest)) == (self.version, self.digest) {
+            return Ok(());
+        }
+        files::write(&Self::file(session), format!("{version} {digest}\n").as_bytes(), 0o600)
+    }
+}
+
+/// An inventory that was verified here before, under a root that has been replaced since: whoever signed it
+/// may no longer count, but these are the very bytes that were accepted. Without this, taking back the key
+/// that signed the inventory would leave the operators without one, and unable to sign the next.
+fn verified_before(session: &Session, envelope: &Envelope) -> Outcome<Option<Verified<InventoryV1>>> {
+    let chain = TrustStore::new(&session.context.trust_dir).chain()?;
+    let older = (1..chain.len()).rev().filter_map(|length| chain.get(..length));
+    let mut trusts = older.filter_map(|chain| Trust::from_chain(chain, &session.trust.deployment_id()).ok());
+    Ok(trusts.find_map(|trust| trust.verify_inventory(envelope).ok()))
 }
 
 /// The view and the inventory that it counts.
@@ -69,6 +115,9 @@ pub(crate) async fn load(app: &App, session: &Session) -> Outcome<Fleet> {
         if inventory.value().version == view.inventory_version {
             let (fleet, warnings) = reconcile(view, inventory.value());
             warnings.iter().for_each(|warning| app.note(warning));
+            if session.trust.verify_inventory(inventory.envelope()).is_err() {
+                app.note(&msg!("inventory-older-root", version = inventory.value().version));
+            }
             return Ok(fleet);
         }
     }

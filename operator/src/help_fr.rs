@@ -56,6 +56,10 @@ const TEXTS: &[(&str, &str)] = &[
     ("hosts enroll.agent_command", "Commande sur le serveur, par exemple « sudo -n digue-agent init »"),
     ("hosts retire", "Retirer un serveur de l'inventaire"),
     ("hosts retire.reason", "Pourquoi ; affiché pour la main courante"),
+    (
+        "hosts renew",
+        "Signer de nouveau l'inventaire tel quel, après une racine qui a retiré la clé d'un signataire",
+    ),
     ("hosts is-clean", "Sortir avec 0 si le serveur est sain confirmé et en contact, sinon 1"),
     ("hosts is-cut", "Sortir avec 0 si ses liens sont coupés, vérifiés et en contact, sinon 1"),
     // Plans

@@ -69,6 +69,12 @@ pub(crate) enum Hosts {
         #[arg(long, value_name = "NAME", required = true)]
         sign: Vec<String>,
     },
+    /// Sign the inventory again as it is, after a trust root that took a signer's key back.
+    Renew {
+        /// Signer; may be repeated.
+        #[arg(long, value_name = "NAME", required = true)]
+        sign: Vec<String>,
+    },
     /// Exit with 0 if the server is confirmed clean and in contact, else 1.
     IsClean {
         /// The server.
@@ -139,6 +145,7 @@ pub(crate) async fn run(app: &App, command: Hosts) -> Outcome<Exit> {
         Hosts::Import(args) => import_file(app, args).await,
         Hosts::Enroll(args) => enroll::run(app, args).await,
         Hosts::Retire { host, reason, sign } => retire(app, &host, &reason, &sign).await,
+        Hosts::Renew { sign } => renew(app, &sign).await,
         Hosts::IsClean { host } => predicate(app, &host, |h| h.fresh && h.verdict == Verdict::Clean).await,
         Hosts::IsCut { host } => predicate(app, &host, |h| h.fresh && h.links == Some(Links::Cut)).await,
     }
@@ -242,6 +249,16 @@ async fn label(app: &App, host: &HostId, changes: Vec<LabelChange>, sign: &[Stri
     }
     let question = msg!("confirm-inventory", count = 1usize);
     inventory_edit::submit(app, &session, inventory, sign, &question, 1).await?;
+    Ok(Exit::Done)
+}
+
+async fn renew(app: &App, sign: &[String]) -> Outcome<Exit> {
+    let session = app.session().await?;
+    let fleet = fleet::load(app, &session).await?;
+    let inventory = inventory_edit::next(Some(&fleet.inventory), &session.trust);
+    let count = inventory.hosts.len();
+    let question = msg!("confirm-renew", count = count);
+    inventory_edit::submit(app, &session, inventory, sign, &question, count).await?;
     Ok(Exit::Done)
 }
 

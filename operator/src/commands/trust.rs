@@ -178,6 +178,27 @@ fn draft_tally(
     tally
 }
 
+/// Where a person's signature goes: `FILE.PERSON.sig`, or with a number if a signature by another key of
+/// theirs stands there. Who replaces a key signs with both, for the old root and for the new one.
+fn place_beside(
+    path: &Path,
+    person: &PersonId,
+    armour: &str,
+    counts: impl Fn(&str) -> bool,
+) -> Outcome<PathBuf> {
+    let mut number = 1;
+    loop {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(if number == 1 { format!(".{person}.sig") } else { format!(".{person}.{number}.sig") });
+        let beside = PathBuf::from(beside);
+        let there = files::read_if_there(&beside)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if there.is_none_or(|there| there == armour || !counts(&there)) {
+            return Ok(beside);
+        }
+        number += 1;
+    }
+}
+
 async fn sign_draft(app: &App, path: &Path, signers: &[String]) -> Outcome<Exit> {
     let draft = Draft::read(path)?;
     let chosen = app.context().ok();
@@ -196,9 +217,11 @@ async fn sign_draft(app: &App, path: &Path, signers: &[String]) -> Outcome<Exit>
         app.add_signatures(&mut envelope, &[key], |e| draft_tally(&draft, current.as_ref(), e)).await?;
         let person = draft_tally(&draft, current.as_ref(), &envelope).counted.into_iter().next();
         let (Some(person), Some(armour)) = (person, envelope.signatures.first()) else { continue };
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(format!(".{person}.sig"));
-        files::write(Path::new(&beside), armour.as_bytes(), 0o644)?;
+        let counts = |other: &str| {
+            let alone = Envelope { signatures: vec![other.to_owned()], ..draft.envelope.clone() };
+            !draft_tally(&draft, current.as_ref(), &alone).counted.is_empty()
+        };
+        files::write(&place_beside(path, &person, armour, counts)?, armour.as_bytes(), 0o644)?;
     }
     let again = Draft::read(path)?;
     let counted = draft_tally(&again, current.as_ref(), &again.envelope).counted;

@@ -108,6 +108,7 @@ confirm-enroll = { $count ->
    *[other] Type { $count } to enter the keys of { $count } servers
 }
 confirm-retire = Type 1 to take { $host } out of the inventory
+confirm-renew = Type { $count } to sign the inventory of { $count } servers again
 touch-the-key = Touch the security key…
 signed-by = signed by { $name } ({ $kind })
 signature-not-counted = { $path }
@@ -180,6 +181,7 @@ fleet-hidden = WARNING: the controller shows no row for { $host } of the signed 
 fleet-other-key = WARNING: the controller shows { $host } with another key than the signed inventory. It counts as never measured.
 inventory-none = there is no signed inventory yet
 inventory-not-verified = it does not verify
+inventory-older-root = WARNING: inventory version { $version } counts only under an older trust root. Read it, and sign it again: digue hosts renew --sign NAME
 inventory-went-back = version { $found } is offered, version { $seen } was seen here before
 inventory-disagrees = the view counts another inventory than the one that is signed
 inventory-refused = it would not be valid

@@ -108,6 +108,7 @@ confirm-enroll = { $count ->
    *[other] Tapez { $count } pour inscrire les clés de { $count } serveurs
 }
 confirm-retire = Tapez 1 pour retirer { $host } de l'inventaire
+confirm-renew = Tapez { $count } pour signer de nouveau l'inventaire de { $count } serveurs
 touch-the-key = Touchez la clé de sécurité…
 signed-by = signé par { $name } ({ $kind })
 signature-not-counted = { $path }
@@ -180,6 +181,7 @@ fleet-hidden = ATTENTION : le contrôleur ne montre rien pour { $host }, qui est
 fleet-other-key = ATTENTION : le contrôleur montre { $host } avec une autre clé que l'inventaire signé. Il compte comme jamais mesuré.
 inventory-none = il n'y a pas encore d'inventaire signé
 inventory-not-verified = il ne se vérifie pas
+inventory-older-root = ATTENTION : l'inventaire version { $version } ne compte que sous une racine de confiance plus ancienne. Relisez-le et signez-le de nouveau : digue hosts renew --sign NOM
 inventory-went-back = la version { $found } est présentée, la version { $seen } a déjà été vue ici
 inventory-disagrees = la vue compte un autre inventaire que celui qui est signé
 inventory-refused = il ne serait pas valide
