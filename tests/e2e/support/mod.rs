@@ -6,6 +6,7 @@
 
 pub(crate) mod api;
 pub(crate) mod forge;
+pub(crate) mod proxy;
 pub(crate) mod rogue;
 pub(crate) mod wire;
 
