@@ -61,7 +61,7 @@ pub(super) fn the_victim_is_isolated(story: &mut Story<'_>) -> Result<()> {
     let neighbour = machines.iter().find(|m| m.name != victim).context("there is no neighbour")?;
     let own = machines.iter().find(|m| m.name == victim).context("there is no such server")?;
     let inwards = || Ok([evidence::inside(neighbour), evidence::outside()].concat());
-    let out = try_from(stage, &[victim.clone()], |_| inwards(), ISOLATED, Expecting::Silence)?;
+    let out = try_from(stage, std::slice::from_ref(&victim), |_| inwards(), ISOLATED, Expecting::Silence)?;
     let service: Vec<String> = own.sockets(SERVICE_PORT).iter().map(ToString::to_string).collect();
     let towards = |_: &str| Ok(vec![("tcp", service.clone())]);
     let others: Vec<String> = stage.servers().into_iter().filter(|server| *server != victim).collect();
@@ -176,7 +176,7 @@ pub(super) fn two_people_reopen(story: &mut Story<'_>) -> Result<()> {
     );
     story.teller.finding(tally.all_reached(), text.trim_end())?;
     let only = |_: &str| Ok(evidence::outside());
-    let tally = try_from(stage, &[victim.clone()], only, REOPENED, Expecting::Silence)?;
+    let tally = try_from(stage, std::slice::from_ref(&victim), only, REOPENED, Expecting::Silence)?;
     let beacon = story.arrived_since_cut(|one| one.text.contains(BEACON))?;
     let service = OUTSIDE_SERVICE.0;
     let text = both!(
