@@ -38,7 +38,7 @@ pub enum Protocol {
 pub struct ProbeArgs {
     /// How to try.
     pub protocol: Protocol,
-    /// ADDRESS:PORT ([ADDRESS]:PORT for IPv6), or just ADDRESS for icmp.
+    /// `ADDRESS:PORT` (`[ADDRESS]:PORT` for IPv6), or just `ADDRESS` for icmp.
     #[arg(required = true)]
     pub targets: Vec<String>,
     /// How long one try may take, in milliseconds.
