@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use digue_proto::host::{Applied, Apply, Observed};
 use digue_proto::id::{Digest, UnixMillis};
-use digue_proto::policy::{BlockList, Policy};
+use digue_proto::policy::{BlockList, OnLostManagement, Policy};
 use digue_proto::report::Check;
 use digue_proto::rules::{self, HostFacts, ObservedNet, Owner, Role, RuleSet, Support, TableNames};
 use ipnet::IpNet;
@@ -140,6 +140,11 @@ impl KernelDriver {
         let names = TableNames::from_entropy(entropy);
         let full = rules::compile(policy, blocked, &facts, &names);
         let minimal = rules::minimal(policy, blocked, &names);
+        let timer = match policy.on_lost_management {
+            OnLostManagement::ReopenAfter(seconds) => Some(kernel_timer(seconds)),
+            OnLostManagement::Hold => None,
+        };
+        let (full, minimal) = (full.with_timer(timer), minimal.with_timer(timer));
         if self.owned { Ok((full, minimal)) } else { Ok((plain_only(full), plain_only(minimal))) }
     }
 
@@ -291,7 +296,7 @@ impl HostDriver for KernelDriver {
     }
 
     fn rearm(&mut self, seconds: u32) -> Result<(), String> {
-        self.meant = std::mem::take(&mut self.meant).with_timer(Some(seconds));
+        self.meant = std::mem::take(&mut self.meant).with_timer(Some(kernel_timer(seconds)));
         let before = self.nft.generation().map_err(|e| e.to_string())?;
         self.nft.rearm(&self.meant).map_err(|e| e.to_string())?;
         let after = self.nft.generation().map_err(|e| e.to_string())?;
@@ -310,6 +315,14 @@ impl HostDriver for KernelDriver {
     fn made(&self, generation: u32) -> bool {
         self.own.contains(&generation)
     }
+}
+
+/// The kernel lifts a drill a little later than the core gives it up: a living agent opens it, records it
+/// and says so; the kernel does it for one that is dead. The other way round, an agent that reads the rules
+/// back in between would take the lifted rules for tampering and close them again.
+const fn kernel_timer(seconds: u32) -> u32 {
+    const SLACK: u32 = 5;
+    seconds.saturating_add(SLACK)
 }
 
 /// Where packets that stay allowed go: the routers on the way are part of the rules.

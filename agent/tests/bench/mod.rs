@@ -200,6 +200,36 @@ impl Bench {
         }
     }
 
+    /// Answers whatever the agent says or asks for a while.
+    pub(crate) async fn attend(&self, session: &mut Session, time: Duration) {
+        let (mut heard, none) = (Heard::default(), Digest::of(b"no order"));
+        let attended = async {
+            loop {
+                tokio::select! {
+                    frame = session.hear() => {
+                        let frame = frame.expect("a living agent");
+                        self.note(session, frame, &none, &mut heard).await.expect("a living agent");
+                    }
+                    probe = self.double.tls() => self.answer(probe).await,
+                }
+            }
+        };
+        let _: Result<(), _> = timeout(time, attended).await;
+    }
+
+    /// Lets no connection come to a welcome until `done` is.
+    pub(crate) async fn refuse_until(&self, done: impl Future<Output = ()>) {
+        let refuse = async {
+            loop {
+                drop(self.double.tls().await);
+            }
+        };
+        tokio::select! {
+            () = refuse => {}
+            () = done => {}
+        }
+    }
+
     /// A release that fits the challenge of a host that has restarted; `None` if the agent went away.
     pub(crate) async fn release(&self, session: &mut Session, spent: Challenge) -> Option<Delivery> {
         let mut heard = Heard::default();

@@ -112,6 +112,30 @@ impl Deployment {
         self.protect(number, Action::Contain { policy: cut_policy(controllers), allow_self_cut: false })
     }
 
+    /// A cut of one host that reopens by itself, signed by two people.
+    pub(crate) fn drill(
+        &self,
+        number: u64,
+        controllers: &[SocketAddr],
+        seconds: u32,
+        key: &PublicKey,
+        challenge: Challenge,
+    ) -> Delivery {
+        let on_lost_management = OnLostManagement::ReopenAfter(seconds);
+        let policy = Policy { on_lost_management, ..cut_policy(controllers) };
+        let leaf = leaf(key, challenge, None);
+        let leaves = [strict::to_vec(&leaf).expect("leaf")];
+        let target = Target::List { root: merkle::root(&leaves), count: 1 };
+        let order = self.order(number, Action::Contain { policy, allow_self_cut: false }, target);
+        let [leaf] = leaves;
+        let proof = merkle::proofs(std::slice::from_ref(&leaf)).remove(0);
+        Delivery {
+            order: seal(&self.people, 2, PayloadType::Release, &order),
+            target: Some(TargetProof { leaf, proof }),
+            statement: None,
+        }
+    }
+
     /// The release of one host, with a clean statement, signed by `signers` people.
     pub(crate) fn release(
         &self,
@@ -136,12 +160,7 @@ impl Deployment {
             reason: "examined".to_owned(),
         };
         let statement = seal(&self.people, 2, PayloadType::Clean, &statement);
-        let leaf = LeafV1 {
-            host_id: host_id(),
-            host_key: key.fingerprint(),
-            challenge: Some(challenge),
-            clean: Some(statement.digest()),
-        };
+        let leaf = leaf(key, challenge, Some(statement.digest()));
         let leaves = [strict::to_vec(&leaf).expect("leaf")];
         let target = Target::List { root: merkle::root(&leaves), count: 1 };
         let order = self.order(number, Action::Release { without_verdict: false }, target);
@@ -154,6 +173,10 @@ impl Deployment {
             statement: Some(statement),
         }
     }
+}
+
+fn leaf(key: &PublicKey, challenge: Challenge, clean: Option<Digest>) -> LeafV1 {
+    LeafV1 { host_id: host_id(), host_key: key.fingerprint(), challenge: Some(challenge), clean }
 }
 
 pub(crate) fn order_id(number: u64) -> OrderId {
