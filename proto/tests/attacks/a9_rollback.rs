@@ -101,6 +101,32 @@ fn a9_roots_rolled_back_on_disk_raise_an_alarm_and_nothing_opens_until_they_are_
 }
 
 #[test]
+fn a9_a_root_between_the_one_left_and_the_one_that_was_in_force_does_not_lower_the_floor() {
+    let world = World::new();
+    let mut machine = Machine::new(&world);
+    machine.obeys(&world.cut(1).deliver());
+    let second = world.next_root(&["alice", "bruno"], |_| {});
+    let mut root = world.trust.next(&second).expect("the second root").root().clone();
+    root.version = 3;
+    let third = crate::support::world::seal_root(&root, &["bruno", "claire"]);
+    machine.input(Input::Roots(vec![second.clone(), third.clone()])).expect("no crash was asked for");
+    assert_eq!(machine.host().trust().version(), 3);
+    machine.disk.roots.truncate(1);
+    machine.restart().expect("it starts again");
+    machine.connect().expect("it connects again");
+    machine.input(Input::Roots(vec![second])).expect("no crash was asked for");
+    assert_eq!((machine.host().trust().version(), machine.state().root_version), (2, 3));
+    assert_eq!(
+        machine.answer(&world.release(2, machine.challenge()).deliver()),
+        [],
+        "it waits for the third"
+    );
+    assert!(machine.contained());
+    machine.input(Input::Roots(vec![third])).expect("no crash was asked for");
+    assert!(!machine.contained(), "and is obeyed once that is there");
+}
+
+#[test]
 fn a9_an_inventory_older_than_the_floor_of_the_root_is_refused() {
     let world = World::new();
     let root = world.next_root(&["alice", "bruno"], |r| r.inventory_min_version = 5);

@@ -127,6 +127,31 @@ fn c11_with_a_full_disk_nothing_opens() {
     machine.refuses(&release, "E0408");
 }
 
+/// Unknown never means cut: a driver that could not read, but says so in no other way than by silence.
+#[test]
+fn c11_rules_that_could_not_be_compared_do_not_count_as_holding() {
+    use digue_proto::host::{Input, Observed};
+    use digue_proto::id::Digest;
+    let world = World::new();
+    let mut machine = Machine::new(&world);
+    machine.obeys(&world.cut(1).deliver());
+    let meant = machine.observe().meant;
+    assert!(meant.is_some());
+    for observed in [
+        Observed::default(),
+        Observed { meant, found: None, drift: Vec::new() },
+        Observed { meant: None, found: meant, drift: Vec::new() },
+        Observed { meant, found: Some(Digest::of(b"other rules")), drift: Vec::new() },
+    ] {
+        let reports = machine.receiver.reports.len();
+        machine.input(Input::HeartbeatDue(observed)).expect("no crash was asked for");
+        let told = &machine.receiver.reports[reports..];
+        assert!(told.iter().any(|r| r.links == Links::Failed && !r.drift.is_empty()), "{told:?}");
+        assert!(!machine.receiver.heartbeats.last().expect("a heartbeat").rules_hold);
+        assert_eq!(machine.links(), Links::Cut, "repaired and proven again");
+    }
+}
+
 #[test]
 fn c11_a_host_without_controllers_in_its_configuration_closes_completely() {
     let mut world = World::new();

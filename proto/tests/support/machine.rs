@@ -321,6 +321,7 @@ impl Machine {
             let now = self.now();
             let before = self.host.clone();
             let effects = self.host.as_mut().ok_or(Crashed)?.handle(input.clone(), &now);
+            assert!(!self.claims_too_much(), "a cut is called verified without its proofs");
             let mut answers = VecDeque::new();
             if !self.carry_out(effects, &mut answers)? {
                 self.host = before;
