@@ -175,8 +175,9 @@ impl Scene {
     /// `digue` as the operator would type it, without questions, in the operator's folder.
     pub(crate) fn digue_command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(self.program_file("digue"));
-        command.args(["--context", CONTEXT, "--lang", "en", "--no-input", "--yes"]).args(words);
-        command.env("DIGUE_CONFIG_DIR", self.config_dir()).env("NO_COLOR", "1");
+        command.args(["--no-input", "--yes"]).args(words);
+        command.env("DIGUE_CONFIG_DIR", self.config_dir()).env("DIGUE_CONTEXT", CONTEXT);
+        command.env("LC_ALL", "en_GB.UTF-8").env("NO_COLOR", "1");
         command.current_dir(self.folder.path().join("work")).stdin(Stdio::null());
         command
     }
