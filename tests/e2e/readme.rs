@@ -158,6 +158,15 @@ fn without_quoted(text: &str) -> String {
 }
 
 #[test]
+fn what_is_not_run_here_is_run_before_a_change_lands() {
+    let ci = fs::read_to_string(repository().join(".ci/run")).expect(".ci/run");
+    for command in RUN_ELSEWHERE {
+        let run = ci.lines().any(|line| line == command || line.starts_with(&format!("{command} ")));
+        assert!(run, ".ci/run does not run {command:?}");
+    }
+}
+
+#[test]
 fn every_link_of_the_documentation_leads_to_a_file() {
     for page in PAGES {
         let folder = repository().join(page).parent().expect("a folder").to_owned();

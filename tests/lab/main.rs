@@ -24,7 +24,7 @@ use nix::sys::signal::{SigSet, Signal};
 #[derive(Debug, Parser)]
 #[command(name = "digue-lab", version)]
 struct Cli {
-    /// The laboratory's folder, if not $XDG_RUNTIME_DIR/digue-lab or /tmp/digue-lab-UID.
+    /// The laboratory's folder, if not $DIGUE_LAB_DIR, $XDG_RUNTIME_DIR/digue-lab or /tmp/digue-lab-UID.
     #[arg(long, global = true, value_name = "FOLDER")]
     dir: Option<PathBuf>,
     #[command(subcommand)]

@@ -11,7 +11,7 @@ use super::stock;
 use super::story::Story;
 use super::teller::both;
 use crate::service::now_ms;
-use crate::topology::{OUTSIDE_SERVICE, SERVICE_PORT};
+use crate::topology::SERVICE_PORT;
 
 /// What is sent after the isolation, while a release waits, and after it.
 const ISOLATED: &str = "after-the-isolation";
@@ -178,11 +178,10 @@ pub(super) fn two_people_reopen(story: &mut Story<'_>) -> Result<()> {
     let only = |_: &str| Ok(evidence::outside());
     let tally = try_from(stage, std::slice::from_ref(&victim), only, REOPENED, Expecting::Silence)?;
     let beacon = story.arrived_since_cut(|one| one.text.contains(BEACON))?;
-    let service = OUTSIDE_SERVICE.0;
     let text = both!(
         story.teller,
-        "{victim} does not ({service} neither), and since the cut {beacon} messages of the intruder have arrived {}",
-        "{victim} non (pas même {service}), et depuis la coupure {beacon} message de l'intrus est arrivé {}",
+        "{victim} still reaches nothing outside, and since the cut {beacon} messages of the intruder have arrived {}",
+        "{victim} n'atteint toujours rien dehors, et depuis la coupure {beacon} message de l'intrus est arrivé {}",
         Tally::some(&tally.reached)
     );
     story
