@@ -41,12 +41,8 @@ pub fn make_mac(
 /// Whether a request was made by someone who knows the secret; compares in constant time.
 pub fn check_mac(secret: &[u8; 16], request: &EnrolV1) -> bool {
     let Some(mut mac) = mac(secret) else { return false };
-    let message = message(
-        &request.deployment_id,
-        &request.host_id,
-        &request.host_key,
-        &request.controller_spki_sha256,
-    );
+    let message =
+        message(&request.deployment_id, &request.host_id, &request.host_key, &request.controller_spki_sha256);
     mac.update(message.as_bytes());
     mac.verify_slice(request.mac.as_bytes()).is_ok()
 }
