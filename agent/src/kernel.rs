@@ -151,7 +151,7 @@ impl KernelDriver {
     fn load(&mut self, apply: &Apply) -> Result<Option<String>, DriverError> {
         let (full, minimal) = self.compile(&apply.policy, &apply.blocked)?;
         let applied = drivers::apply_or_minimal(&mut self.nft, &full, &minimal)?;
-        self.remember_generation();
+        self.remember_generation(self.nft.own_generation());
         self.asked = Some(full.digest());
         self.minimal = matches!(applied, drivers::Applied::Minimal(_));
         match applied {
@@ -166,14 +166,10 @@ impl KernelDriver {
         }
     }
 
-    fn remember_generation(&mut self) {
-        if let Some(generation) = self.nft.own_generation()
-            && self.own.back() != Some(&generation)
-        {
-            self.own.push_back(generation);
-            let surplus = self.own.len().saturating_sub(REMEMBERED);
-            self.own.drain(..surplus);
-        }
+    fn remember_generation(&mut self, generation: Option<u32>) {
+        self.own.extend(generation.filter(|own| self.own.back() != Some(own)));
+        let surplus = self.own.len().saturating_sub(REMEMBERED);
+        self.own.drain(..surplus);
     }
 
     /// Lets the tables of earlier agents go, once ours are in force.
@@ -300,9 +296,7 @@ impl HostDriver for KernelDriver {
         let before = self.nft.generation().map_err(|e| e.to_string())?;
         self.nft.rearm(&self.meant).map_err(|e| e.to_string())?;
         let after = self.nft.generation().map_err(|e| e.to_string())?;
-        if after == before.wrapping_add(1) {
-            self.own.push_back(after);
-        }
+        self.remember_generation((after == before.wrapping_add(1)).then_some(after));
         Ok(())
     }
 

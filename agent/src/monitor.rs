@@ -31,10 +31,9 @@ async fn rules(lab: bool, events: &mpsc::Sender<Event>) {
         let watched = async {
             let mut monitor = open(|| RuleMonitor::open(&Place::current(lab)?))?;
             loop {
-                for change in changes(&mut monitor, RuleMonitor::changes).await? {
-                    if events.send(Event::Rules(change)).await.is_err() {
-                        return Ok(());
-                    }
+                let found = changes(&mut monitor, RuleMonitor::changes).await?;
+                if !found.is_empty() && events.send(Event::Rules(found)).await.is_err() {
+                    return Ok(());
                 }
             }
         };
@@ -42,7 +41,7 @@ async fn rules(lab: bool, events: &mpsc::Sender<Event>) {
         let Err(error) = ended else { return };
         tracing::error!(%error, "rule_monitor_failed");
         sleep(REOPEN).await;
-        if events.send(Event::Rules(RuleChange::Missed)).await.is_err() {
+        if events.send(Event::Rules(vec![RuleChange::Missed])).await.is_err() {
             return;
         }
     }

@@ -5,7 +5,7 @@
 //! kernel, so that a slow disk never keeps an order from being read, and effects keep their order.
 //! Architecture invariant: stopping, in whatever way, changes no rule.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// Between the tries of one proof.
 const PROOF_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// Programs named in one alarm.
+const MOST_NAMED: usize = 3;
 /// Deliveries remembered until it shows whether they were accepted.
 const RECENT_ORDERS: usize = 16;
 
@@ -47,7 +49,7 @@ pub enum Event {
     /// From the link.
     Link(LinkEvent),
     /// Someone changed firewall rules, perhaps this agent.
-    Rules(RuleChange),
+    Rules(Vec<RuleChange>),
     /// Cards or routes changed, in words.
     Cards(String),
     /// A proof came to its end.
@@ -224,6 +226,27 @@ async fn tick(events: &mpsc::Sender<Event>) {
     }
 }
 
+/// Joins what the kernel said meanwhile of rules: a storm of changes is read back once, not once each.
+/// Events of other kinds keep their order.
+fn with_later_changes(
+    mut changes: Vec<RuleChange>,
+    inbox: &mut mpsc::Receiver<Event>,
+    waiting: &mut VecDeque<Event>,
+) -> Vec<RuleChange> {
+    while let Ok(event) = inbox.try_recv() {
+        match event {
+            Event::Rules(more) => changes.extend(more),
+            other @ (Event::Link(_)
+            | Event::Cards(_)
+            | Event::Proved(_)
+            | Event::HeartbeatDue
+            | Event::Tick
+            | Event::Stop) => waiting.push_back(other),
+        }
+    }
+    changes
+}
+
 /// The thread that holds the core.
 struct Worker<D> {
     executor: Executor<D>,
@@ -247,10 +270,17 @@ impl<D: HostDriver> Worker<D> {
         self.after();
         self.manager.ready();
         let _ = ready.send(());
-        while let Some(event) = inbox.blocking_recv() {
-            if matches!(event, Event::Stop) {
-                break;
-            }
+        let mut waiting = VecDeque::new();
+        while let Some(event) = waiting.pop_front().or_else(|| inbox.blocking_recv()) {
+            let event = match event {
+                Event::Stop => break,
+                Event::Rules(changes) => Event::Rules(with_later_changes(changes, &mut inbox, &mut waiting)),
+                other @ (Event::Link(_)
+                | Event::Cards(_)
+                | Event::Proved(_)
+                | Event::HeartbeatDue
+                | Event::Tick) => other,
+            };
             for input in self.inputs(event) {
                 self.act(input);
                 if self.stop.load(Ordering::Relaxed) {
@@ -281,7 +311,7 @@ impl<D: HostDriver> Worker<D> {
             }
             Event::Link(LinkEvent::Roots(roots)) => vec![Input::Roots(roots)],
             Event::Link(LinkEvent::Stored(digest)) => vec![Input::Stored(digest)],
-            Event::Rules(change) => self.rules_changed(change),
+            Event::Rules(changes) => self.rules_changed(changes),
             Event::Cards(detail) if self.executor.driver().outdated() => vec![Input::CardsChanged { detail }],
             Event::Cards(_) => Vec::new(),
             Event::Proved(proved) => vec![Input::Proved(proved)],
@@ -294,16 +324,22 @@ impl<D: HostDriver> Worker<D> {
         }
     }
 
-    /// An event of our own making is no news.
-    fn rules_changed(&mut self, change: RuleChange) -> Vec<Input> {
-        let by = match change {
-            RuleChange::Changed { generation, .. } if self.executor.driver().made(generation) => {
-                return Vec::new();
+    /// One input for all that is news; what this agent made itself is none.
+    fn rules_changed(&mut self, changes: Vec<RuleChange>) -> Vec<Input> {
+        let mut by = BTreeSet::new();
+        for change in changes {
+            match change {
+                RuleChange::Changed { generation, .. } if self.executor.driver().made(generation) => {}
+                RuleChange::Changed { process, program, .. } => {
+                    by.insert(format!("{program} (process {process})"));
+                }
+                RuleChange::Missed => {
+                    by.insert("unknown: the kernel's news of rules were not heard".to_owned());
+                }
             }
-            RuleChange::Changed { process, program, .. } => format!("{program} (process {process})"),
-            RuleChange::Missed => "unknown: the kernel's news of rules were not heard".to_owned(),
-        };
-        vec![Input::RulesChanged { by }]
+        }
+        let named: Vec<String> = by.into_iter().take(MOST_NAMED).collect();
+        if named.is_empty() { Vec::new() } else { vec![Input::RulesChanged { by: named.join(", ") }] }
     }
 
     /// Acts on an input, however long it takes until it can be written down.
