@@ -141,10 +141,8 @@ async fn next(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Result<FromAg
 fn tls(key: &Path) -> Result<rustls::ServerConfig> {
     let pem = std::fs::read(key).with_context(|| format!("reading {}", key.display()))?;
     let key = PrivateKeyDer::from_pem_slice(&pem).context("the file holds no key")?;
-    let key = ring::sign::any_eddsa_type(&match key {
-        PrivateKeyDer::Pkcs8(key) => key,
-        _ => anyhow::bail!("the key is not in PKCS #8"),
-    })?;
+    let PrivateKeyDer::Pkcs8(key) = key else { anyhow::bail!("the key is not in PKCS #8") };
+    let key = ring::sign::any_eddsa_type(&key).context("the key is not Ed25519")?;
     let spki = key.public_key().context("the key has no public half")?;
     ensure!(!spki.is_empty(), "the key has no public half");
     let shown = CertifiedKey::new(vec![CertificateDer::from(spki.to_vec())], key);
