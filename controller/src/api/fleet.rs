@@ -7,6 +7,7 @@ use digue_proto::envelope::Envelope;
 use digue_proto::fleet::view::{API_VERSION, HostView, Verdict};
 use digue_proto::id::HostId;
 use digue_proto::report::{Links, ReportV1};
+use digue_proto::verify::Verified;
 use serde::Serialize;
 
 use super::problem::Problem;
@@ -76,6 +77,64 @@ struct HostAnswer<'a> {
     host: HostView,
     report: Option<&'a ReportV1>,
     report_envelope: Option<&'a Envelope>,
+}
+
+/// Most hosts whose proofs stand in one answer: about 5 KB each.
+const MAX_PROOFS: usize = 1_000;
+
+#[derive(Serialize)]
+struct Proof<'a> {
+    host: &'a HostId,
+    report: Option<&'a Envelope>,
+    heartbeat: Option<&'a Envelope>,
+}
+
+#[derive(Serialize)]
+struct ProofsAnswer<'a> {
+    #[serde(rename = "apiVersion")]
+    api_version: &'static str,
+    proofs: Vec<Proof<'a>>,
+    next: Option<&'a HostId>,
+}
+
+/// The signed documents that the rows of the fleet rest on, so that nobody has to take the rows on trust:
+/// of each host its last report, and its last heartbeat if that is newer.
+#[utoipa::path(
+    get, path = "/api/v1/proofs", tag = "fleet",
+    params(
+        ("after" = Option<String>, Query, description = "only hosts that sort behind this name"),
+        ("limit" = Option<u64>, Query, description = "at most so many hosts; 1,000 at most"),
+    ),
+    responses((status = 200, body = schema::ProofsAnswer), (status = 400, body = Problem)),
+)]
+pub(super) async fn proofs(
+    State(controller): Shared,
+    Query(pairs): Query<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let (mut after, mut limit): (Option<HostId>, usize) = (None, MAX_PROOFS);
+    for (name, value) in body::query(&pairs, &["after", "limit"])? {
+        let bad = || Problem::bad_parameter(format!("{name}: {value:?} is not usable"));
+        match name {
+            "after" => after = Some(value.parse().map_err(|_| bad())?),
+            _ => limit = value.parse::<usize>().map_err(|_| bad())?.clamp(1, MAX_PROOFS),
+        }
+    }
+    let state = controller.read();
+    let listed = state.fleet.inventory().map_or(&[][..], |inventory| &inventory.value().hosts);
+    let first = after.map_or(0, |after| listed.partition_point(|host| host.host_id <= after));
+    let rest = listed.get(first..).unwrap_or_default();
+    let page = rest.get(..limit).unwrap_or(rest);
+    let proofs: Vec<Proof<'_>> = page
+        .iter()
+        .map(|host| Proof {
+            host: &host.host_id,
+            report: state.fleet.report(&host.host_id).map(Verified::envelope),
+            heartbeat: state.fleet.heartbeat(&host.host_id).map(Verified::envelope),
+        })
+        .collect();
+    let next = if page.len() < rest.len() { page.last().map(|host| &host.host_id) } else { None };
+    let answer = ProofsAnswer { api_version: API_VERSION, proofs, next };
+    json(StatusCode::OK, &answer)
 }
 
 /// One host with its last report: the signed bytes, and a parsed copy that proves nothing.

@@ -38,6 +38,7 @@ pub(crate) fn router(controller: Arc<Controller>) -> Router {
     let v1 = Router::new()
         .route("/hosts", get(fleet::hosts))
         .route("/hosts/{host}", get(fleet::host))
+        .route("/proofs", get(fleet::proofs))
         .route("/orders", get(orders::list).post(orders::create))
         .route("/orders/{order}", get(orders::show))
         .route("/orders/{order}/signatures", post(orders::sign))

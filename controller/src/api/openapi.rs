@@ -17,6 +17,7 @@ use super::{enrolments, events, fleet, health, orders, statements, trust};
     paths(
         fleet::hosts,
         fleet::host,
+        fleet::proofs,
         orders::list,
         orders::show,
         orders::create,

@@ -186,6 +186,28 @@ pub(super) struct HostAnswer {
     report_envelope: Option<Envelope>,
 }
 
+/// What a host's row rests on.
+#[derive(ToSchema)]
+pub(super) struct Proof {
+    host: String,
+    /// The last report.
+    #[schema(required)]
+    report: Option<Envelope>,
+    /// The last heartbeat, if it is newer than the report.
+    #[schema(required)]
+    heartbeat: Option<Envelope>,
+}
+
+#[derive(ToSchema)]
+pub(super) struct ProofsAnswer {
+    #[schema(rename = "apiVersion")]
+    api_version: String,
+    proofs: Vec<Proof>,
+    /// Where the next page starts (`after`); null at the end.
+    #[schema(required)]
+    next: Option<String>,
+}
+
 /// How far an order has come on one host.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]

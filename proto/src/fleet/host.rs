@@ -45,15 +45,6 @@ pub enum Ignored {
     WrongEcho,
 }
 
-/// A heartbeat, reduced to what the view needs.
-#[derive(Debug, Clone)]
-struct Beat {
-    seq: u64,
-    links: Links,
-    rules_hold: bool,
-    clocks: Clocks,
-}
-
 /// The state of one incarnation of one host.
 #[derive(Debug, Clone, Default)]
 pub(super) struct HostState {
@@ -62,7 +53,7 @@ pub(super) struct HostState {
     chain: Chain,
     report: Option<Verified<ReportV1>>,
     /// The latest heartbeat, as long as no newer report came.
-    beat: Option<Beat>,
+    beat: Option<Verified<HeartbeatV1>>,
     /// Clocks of the newest document.
     clocks: Option<Clocks>,
     /// The boot that the newest fact of any kind belongs to.
@@ -92,7 +83,7 @@ impl HostState {
         self.take_document(value.seq, report.digest(), value.prev, &value.clocks, at)?;
         self.challenge = value.challenge;
         self.root_version = Some(value.root_version);
-        if self.beat.as_ref().is_some_and(|beat| beat.seq < value.seq) {
+        if self.beat.as_ref().is_some_and(|beat| beat.value().seq < value.seq) {
             self.beat = None;
         }
         self.report = Some(report.clone());
@@ -133,10 +124,10 @@ impl HostState {
             self.remark(format!("clock_went_back: the boot-time clock went back at document {seq}"));
             return Err(Ignored::ClockWentBack);
         }
-        if self.beat.as_ref().is_none_or(|beat| beat.seq < seq) {
+        if self.beat.as_ref().is_none_or(|beat| beat.value().seq < seq) {
             self.boot_id = Some(clocks.boot_id.clone());
             // What a heartbeat said of the boot before is over.
-            self.beat.take_if(|beat| beat.clocks.boot_id != clocks.boot_id);
+            self.beat.take_if(|beat| beat.value().clocks.boot_id != clocks.boot_id);
         }
         self.clocks = Some(clocks.clone());
         self.met(clocks, at);
@@ -145,10 +136,11 @@ impl HostState {
 
     pub(super) fn take_heartbeat(
         &mut self,
-        heartbeat: &HeartbeatV1,
+        signed: &Verified<HeartbeatV1>,
         given: Nonce,
         at: UnixMillis,
     ) -> Result<(), Ignored> {
+        let heartbeat = signed.value();
         if heartbeat.echo != Some(given) {
             return Err(Ignored::WrongEcho);
         }
@@ -161,16 +153,11 @@ impl HostState {
             return Err(Ignored::NotNewer { seq, newest });
         }
         let clocks = &heartbeat.clocks;
-        let last = self.beat.as_ref().map(|beat| &beat.clocks);
+        let last = self.beat.as_ref().map(|beat| &beat.value().clocks);
         if last.is_some_and(|l| l.boot_id == clocks.boot_id && clocks.boottime_ms <= l.boottime_ms) {
             return Err(Ignored::ClockWentBack);
         }
-        self.beat = Some(Beat {
-            seq,
-            links: heartbeat.links,
-            rules_hold: heartbeat.rules_hold,
-            clocks: clocks.clone(),
-        });
+        self.beat = Some(signed.clone());
         self.boot_id = Some(clocks.boot_id.clone());
         self.met(clocks, at);
         Ok(())
@@ -201,12 +188,12 @@ impl HostState {
     /// The links as measured; `Cut` only if the newest report proves it and nothing newer contradicts it.
     pub(super) fn links(&self) -> Option<Links> {
         let reported = self.report().map(|report| judge(report.value()));
-        match &self.beat {
+        match self.beat().map(Verified::value) {
             None => reported,
             Some(beat) if !beat.rules_hold => Some(Links::Failed),
-            Some(Beat { links, .. }) if self.reported_as_said() == Some(*links) => reported,
+            Some(HeartbeatV1 { links, .. }) if self.reported_as_said() == Some(*links) => reported,
             // The proofs stand in a report that has not arrived yet.
-            Some(Beat { links: Links::Cut, .. }) => Some(Links::Cutting),
+            Some(HeartbeatV1 { links: Links::Cut, .. }) => Some(Links::Cutting),
             Some(beat) => Some(beat.links),
         }
     }
@@ -228,6 +215,10 @@ impl HostState {
     }
     pub(super) const fn report(&self) -> Option<&Verified<ReportV1>> {
         self.report.as_ref()
+    }
+    /// The latest heartbeat, as long as no newer report came.
+    pub(super) const fn beat(&self) -> Option<&Verified<HeartbeatV1>> {
+        self.beat.as_ref()
     }
     pub(super) const fn contact(&self) -> Option<UnixMillis> {
         self.contact

@@ -154,7 +154,7 @@ impl Fleet {
         at: UnixMillis,
     ) -> Result<Changed, Ignored> {
         let value = heartbeat.value();
-        self.host_of(&value.host_id, by)?.take_heartbeat(value, given, at)?;
+        self.host_of(&value.host_id, by)?.take_heartbeat(heartbeat, given, at)?;
         Ok(Changed { host: true, order: None })
     }
 
@@ -168,6 +168,11 @@ impl Fleet {
     /// The newest report of a host, for showing.
     pub fn report(&self, host: &HostId) -> Option<&Verified<ReportV1>> {
         self.hosts.get(host)?.report()
+    }
+
+    /// The latest heartbeat of a host, as long as no newer report came: what the row shows beyond the report.
+    pub fn heartbeat(&self, host: &HostId) -> Option<&Verified<HeartbeatV1>> {
+        self.hosts.get(host)?.beat()
     }
 
     /// Checks an order with however many signatures it has.
