@@ -62,13 +62,29 @@ pub(crate) struct Auditor {
     statements: BTreeMap<Digest, bool>,
     answers: Vec<(u64, HostId, Digest)>,
     last_seq: u64,
+    history: Digest,
+    seen: Option<Checkpoint>,
     found: Found,
+}
+
+/// What the store held up to one entry, as remembered by a desk (E1): a store that was put back to an
+/// earlier state, or rewritten before this entry, does not lead to the same digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// The last entry.
+    pub(crate) seq: u64,
+    /// Digest over every entry up to it, in order.
+    pub(crate) history: Digest,
 }
 
 impl Auditor {
     /// Starts from the pinned digest and the roots held here.
-    pub(crate) fn new(pinned: Digest, held: Vec<Envelope>) -> Self {
+    ///
+    /// `seen` is where the last audit at this desk that found nothing wrong ended.
+    pub(crate) fn new(pinned: Digest, held: Vec<Envelope>, seen: Option<Checkpoint>) -> Self {
         Self {
+            history: Digest::of(&[]),
+            seen,
             pinned,
             held,
             roots: 0,
@@ -105,6 +121,12 @@ impl Auditor {
         }
         self.last_seq = seq;
         self.found.documents += 1;
+        self.history = history(&self.history, stored);
+        if self.seen.is_some_and(|seen| seen.seq == seq && seen.history != self.history) {
+            let what =
+                "it or an entry before it is not what was stored when this desk last verified the store";
+            self.fail(Some(seq), None, what);
+        }
         let kind = stored.envelope.payload_type;
         *self.found.by_type.entry(kind.to_string()).or_default() += 1;
         let judged = match kind {
@@ -225,8 +247,21 @@ impl Auditor {
         }
     }
 
+    /// Where the store ends, to be remembered if everything holds.
+    pub(crate) const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { seq: self.last_seq, history: self.history }
+    }
+
     /// Ends the fold: chains, answers and what still waits.
     pub(crate) fn finish(mut self) -> (Found, Fleet) {
+        if let Some(seen) = self.seen.filter(|seen| seen.seq > self.last_seq) {
+            let (last, seen) = (self.last_seq, seen.seq);
+            self.fail(
+                None,
+                None,
+                format!("the store went back: it ends at entry {last}, this desk verified {seen}"),
+            );
+        }
         let chains = std::mem::take(&mut self.chains);
         self.found.chains = chains.len();
         for ((host, _), chain) in &chains {
@@ -249,6 +284,25 @@ impl Auditor {
         }
         (self.found, self.fleet)
     }
+}
+
+/// The digest over everything up to `stored`. Signatures and the time of arrival are part of it.
+fn history(before: &Digest, stored: &StoredEnvelope) -> Digest {
+    let StoredEnvelope { seq, received_at_ms, envelope, host_id } = stored;
+    let kind = envelope.payload_type.to_string();
+    let (seq, at) = (seq.to_be_bytes(), received_at_ms.0.to_be_bytes());
+    let host = host_id.as_ref().map_or("", HostId::as_str);
+    let signatures = Digest::of_parts(&envelope.signatures.iter().map(String::as_bytes).collect::<Vec<_>>());
+    let parts: [&[u8]; 7] = [
+        before.as_bytes(),
+        &seq,
+        &at,
+        kind.as_bytes(),
+        host.as_bytes(),
+        &envelope.payload,
+        signatures.as_bytes(),
+    ];
+    Digest::of_parts(&parts)
 }
 
 /// Gaps and broken links of one chain.

@@ -2,6 +2,8 @@
 //!
 //! The controller cannot add a host (D8), hide one (D9) or change a key: rows that the signed inventory
 //! does not name are dropped, hosts without a row are shown as never measured, and both are said aloud.
+//! Nor can it call a host cut or clean that signed documents do not show so ([`crate::proofs`]). The counts
+//! are always made here. What remains its word: when it heard a host, its own remarks, and rows that alarm.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,12 +19,20 @@ use digue_proto::verify::Verified;
 use crate::app::{App, Session};
 use crate::client::api;
 use crate::files;
+use crate::inventory_watch;
 use crate::message::{Message, msg};
+use crate::plan::show::names;
 use crate::problem::{Outcome, Problem};
+use crate::proofs;
+use crate::time;
 use crate::trust_store::TrustStore;
 
-/// How often the view is fetched anew when the inventory changes in between.
+/// How often the view is fetched anew when it and the documents change in between.
 const ATTEMPTS: usize = 5;
+/// Pause before the view is fetched anew because of doubts.
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
+/// How far the controller's clock may lie from this desk's before it is said, in milliseconds.
+const CLOCK_ROOM_MS: u64 = 60_000;
 
 /// A view that agrees with the signed inventory.
 #[derive(Debug, Clone)]
@@ -91,6 +101,10 @@ impl Seen {
         if (version, Some(digest)) == (self.version, self.digest) {
             return Ok(());
         }
+        if version == self.version && self.digest.is_some() {
+            // Two inventories of one version: what one desk counts, another does not.
+            return Err(Problem::new("E0646", msg!("inventory-forked", version = version)));
+        }
         files::write(&Self::file(session), format!("{version} {digest}\n").as_bytes(), 0o600)
     }
 }
@@ -107,24 +121,53 @@ fn verified_before(session: &Session, envelope: &Envelope) -> Outcome<Option<Ver
 
 /// The view and the inventory that it counts.
 pub(crate) async fn load(app: &App, session: &Session) -> Outcome<Fleet> {
+    let mut doubted = None;
     for _ in 0..ATTEMPTS {
+        if doubted.is_some() {
+            // A row and the documents behind it are two answers; they may have changed in between.
+            tokio::time::sleep(PAUSE).await;
+        }
         let view: FleetView = session.client.get("/api/v1/hosts").await?;
         let Some(inventory) = inventory(session).await? else {
             return Err(Problem::new("E0640", msg!("inventory-none")));
         };
-        if inventory.value().version == view.inventory_version {
-            let (fleet, warnings) = reconcile(view, inventory.value());
+        if inventory.value().version != view.inventory_version {
+            continue;
+        }
+        inventory_watch::note_changes(app, session, &inventory)?;
+        let (mut fleet, mut warnings) = reconcile(view, inventory.value());
+        let documents = proofs::fetch(session, &fleet.view.hosts).await?;
+        let now = time::now();
+        let doubts = proofs::check(&session.trust, &inventory, &mut fleet.view.hosts, &documents, now);
+        fleet.view.summary = summarise(&fleet.view.hosts);
+        let settled = doubts == proofs::Doubts::default();
+        if session.trust.verify_inventory(inventory.envelope()).is_err() {
+            warnings.push(msg!("inventory-older-root", version = inventory.value().version));
+        }
+        if fleet.view.computed_at_ms.0.abs_diff(now.0) > CLOCK_ROOM_MS {
+            let at = time::date_clock(fleet.view.computed_at_ms);
+            warnings.push(msg!("fleet-other-time", at = at));
+        }
+        if !doubts.unproven.is_empty() {
+            warnings.push(msg!("fleet-unproven", list = names(doubts.unproven.iter())));
+        }
+        if !doubts.untimely.is_empty() {
+            warnings.push(msg!("fleet-untimely", list = names(doubts.untimely.iter())));
+        }
+        if settled {
             warnings.iter().for_each(|warning| app.note(warning));
-            if session.trust.verify_inventory(inventory.envelope()).is_err() {
-                app.note(&msg!("inventory-older-root", version = inventory.value().version));
-            }
             return Ok(fleet);
         }
+        doubted = Some((fleet, warnings));
     }
-    Err(Problem::new("E0646", msg!("inventory-disagrees")))
+    let Some((fleet, warnings)) = doubted else {
+        return Err(Problem::new("E0646", msg!("inventory-disagrees")));
+    };
+    warnings.iter().for_each(|warning| app.note(warning));
+    Ok(fleet)
 }
 
-/// Drops ghosts, adds what is hidden, and counts again if anything had to be changed.
+/// Drops ghosts, adds what is hidden, and counts.
 fn reconcile(mut view: FleetView, inventory: &InventoryV1) -> (Fleet, Vec<Message>) {
     let mut warnings = Vec::new();
     let mut rows: Vec<HostView> = Vec::with_capacity(inventory.hosts.len());
@@ -147,9 +190,7 @@ fn reconcile(mut view: FleetView, inventory: &InventoryV1) -> (Fleet, Vec<Messag
         }
     }
     warnings.extend(shown.keys().map(|ghost| msg!("fleet-ghost", host = ghost.to_string())));
-    if !warnings.is_empty() {
-        view.summary = summarise(&rows);
-    }
+    view.summary = summarise(&rows);
     view.hosts = rows;
     (Fleet { view, inventory: inventory.clone() }, warnings)
 }
@@ -251,10 +292,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_view_that_agrees_keeps_the_controllers_counts() {
+    fn the_counts_are_made_here_whatever_the_controller_counts() {
         let hosts = vec![inventory_host("a", 1), inventory_host("b", 2)];
         let view = view_of(hosts.iter().map(row).collect());
-        let (fleet, warnings) = reconcile(view.clone(), &inventory_of(hosts));
+        let mut lie = view.clone();
+        (lie.summary.clean, lie.summary.cut, lie.summary.exposed) = (2, 2, 0);
+        let (fleet, warnings) = reconcile(lie, &inventory_of(hosts));
         assert!(warnings.is_empty());
         assert_eq!(fleet.view, view);
     }

@@ -1,12 +1,13 @@
 //! Following an order until every host is settled: what was ordered, received, applied and verified are
 //! four facts, and only the last one ends the waiting well.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use digue_proto::fleet::view::{OrderHostView, OrderState, OrderView, Phase};
-use digue_proto::id::OrderId;
-use digue_proto::order::{Action, OrderV1};
+use digue_proto::id::{HostId, OrderId};
+use digue_proto::order::{Action, LeafV1, OrderV1};
 use digue_proto::report::{Links, ReportV1};
 use digue_proto::trust::InventoryV1;
 use serde::Deserialize;
@@ -155,18 +156,40 @@ pub(crate) struct Followed {
     pub(crate) timed_out: bool,
 }
 
+/// Progress on exactly the hosts that were signed: one that the controller adds counts for nothing, and one
+/// that it leaves out is waited for. An order to all (no leaves) is taken as shown.
+fn bound(mut view: OrderView, leaves: &[LeafV1]) -> OrderView {
+    if leaves.is_empty() {
+        return view;
+    }
+    let shown = std::mem::take(&mut view.hosts).into_iter();
+    let mut shown: BTreeMap<HostId, OrderHostView> = shown.map(|h| (h.host.clone(), h)).collect();
+    let silent = |host: &HostId| OrderHostView {
+        host: host.clone(),
+        phase: Phase::Waiting,
+        code: None,
+        detail: None,
+        remarks: Vec::new(),
+        at_ms: None,
+    };
+    let host = |leaf: &LeafV1| shown.remove(&leaf.host_id).unwrap_or_else(|| silent(&leaf.host_id));
+    view.hosts = leaves.iter().map(host).collect();
+    view
+}
+
 /// Follows an order until it is settled or the time is over.
 pub(crate) async fn follow(
     app: &App,
     session: &Session,
     id: OrderId,
+    leaves: &[LeafV1],
     timeout: Duration,
 ) -> Outcome<Followed> {
     let deadline = Instant::now() + timeout;
     let mut progress = Progress::new();
     // The stream is opened before the order is asked for: nothing falls in between.
     let mut events = Events::open(&session.client).await?;
-    let mut view = ask(session, id).await?.order;
+    let mut view = bound(ask(session, id).await?.order, leaves);
     let mut failing_since: Option<Instant> = None;
     loop {
         if view.state == OrderState::Cancelled {
@@ -191,12 +214,12 @@ pub(crate) async fn follow(
         }
         let look_again = (Instant::now() + ASK_EVERY).min(deadline);
         if let Some(newer) = next_view(&mut events, id, look_again).await? {
-            view = newer;
+            view = bound(newer, leaves);
             continue;
         }
         // Neither the stream nor an answer for this long: ask, and go on waiting if nobody answers.
         match ask(session, id).await {
-            Ok(detail) => view = detail.order,
+            Ok(detail) => view = bound(detail.order, leaves),
             Err(problem) if problem.exit() == Exit::Unreachable => {
                 tokio::time::sleep(Duration::from_secs(1)).await
             }
@@ -249,7 +272,7 @@ fn report_agrees(report: &ReportV1, order: &OrderV1) -> bool {
 
 /// Reads the signed report of each host that the controller calls verified, so that its word alone does
 /// not end the waiting (C14). Returns the hosts whose report does not say so.
-async fn unconfirmed(
+pub(crate) async fn unconfirmed(
     session: &Session,
     inventory: &InventoryV1,
     order: &OrderV1,
@@ -290,7 +313,10 @@ pub(crate) async fn conclude(
         view.hosts.iter().filter(|h| matches!(h.phase, Phase::Failed | Phase::Refused | Phase::Superseded))
     {
         let detail = output::printable(host.detail.as_deref().unwrap_or_default());
-        let code = host.code.as_deref().map_or_else(String::new, |code| format!(" (digue-{code})"));
+        let code = host
+            .code
+            .as_deref()
+            .map_or_else(String::new, |code| format!(" (digue-{})", output::printable(code)));
         let phase = app.say(&words::phase(host.phase));
         app.note_text(&format!("{} {}: {phase} {detail}{code}", app.glyphs.holds(false), host.host));
     }
@@ -345,5 +371,36 @@ mod tests {
         let failed = Counts::of(&[host("a", Phase::Verified), host("b", Phase::Failed)]);
         assert!(!failed.settled() && failed.settled_but_for_failures());
         assert!(!Counts::of(&[]).settled());
+    }
+
+    #[test]
+    fn a_host_that_the_controller_leaves_out_of_an_order_is_waited_for_and_an_added_one_is_not_counted() {
+        let key = crate::fleet::tests::inventory_host("a", 1).fingerprint().expect("a key");
+        let leaf = |name: &str| LeafV1 {
+            host_id: name.parse().expect("name"),
+            host_key: key.clone(),
+            challenge: None,
+            clean: None,
+        };
+        let view = OrderView {
+            order_id: digue_proto::id::Nonce::from_bytes([1; 16]),
+            digest: digue_proto::id::Digest::of(b"o"),
+            state: OrderState::Sealed,
+            payload_type: digue_proto::envelope::PayloadType::Protect,
+            stream: digue_proto::order::Stream::Net,
+            generation: 1,
+            action: "cut".to_owned(),
+            incident: String::new(),
+            reason: String::new(),
+            issued_at_ms: digue_proto::id::UnixMillis(1),
+            not_after_ms: digue_proto::id::UnixMillis(2),
+            signers: Vec::new(),
+            needed: 1,
+            hosts: vec![host("a", Phase::Verified), host("ghost", Phase::Verified)],
+        };
+        assert!(Counts::of(&view.hosts).settled());
+        let counts = Counts::of(&bound(view, &[leaf("a"), leaf("b")]).hosts);
+        assert_eq!((counts.targets, counts.verified, counts.waiting), (2, 1, 1));
+        assert!(!counts.settled());
     }
 }

@@ -6,6 +6,8 @@
 use fluent_bundle::concurrent::FluentBundle;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 
+use crate::output::printable;
+
 /// The languages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Lang {
@@ -142,7 +144,8 @@ impl Speaker {
         let mut args = FluentArgs::new();
         for (name, arg) in &message.args {
             match arg {
-                Arg::Text(text) => args.set(*name, text.clone()),
+                // What is filled in is data, from the controller or a host as likely as not.
+                Arg::Text(text) => args.set(*name, printable(text)),
                 Arg::Number(number) => args.set(*name, FluentValue::from(*number)),
             }
         }

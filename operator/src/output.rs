@@ -129,15 +129,37 @@ impl Listing {
     }
 }
 
-/// Text from a host or a document without what could move a terminal's cursor or split a line.
+/// Most characters of one text from outside that are shown; machine formats carry the whole.
+const MAX_SHOWN: usize = 4_000;
+
+/// Text from a host, a document or the controller without what could move a terminal's cursor, split a
+/// line, or make text read in another order than it is written; and not endless.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let shown = text.chars().map(|c| match c {
+        '\n' | '\r' | '\t' => ' ',
+        // Marks and overrides of direction, and the separators that some programs break lines at.
+        '\u{61c}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{2028}'..='\u{202e}'
+        | '\u{2066}'..='\u{2069}'
+        | '\u{feff}' => '\u{fffd}',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    });
+    let mut shown = shown;
+    let mut kept: String = shown.by_ref().take(MAX_SHOWN).collect();
+    if shown.next().is_some() {
+        kept.push('…');
+    }
+    kept
 }
 
 /// A cell that a spreadsheet would take for a formula gets a leading apostrophe.
 fn spreadsheet_safe(cell: &str) -> String {
     let cell = printable(cell);
-    if cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err() {
+    // Leading spaces do not keep every spreadsheet from seeing a formula.
+    if cell.trim_start().starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err() {
         format!("'{cell}")
     } else {
         cell
@@ -165,6 +187,19 @@ mod tests {
     fn tables_hide_wide_columns_and_escape_what_would_move_the_cursor() {
         assert_eq!(listing().render(Format::Table).expect("text"), "HÔTE\nsrv-001");
         assert_eq!(listing().render(Format::Wide).expect("text"), "HÔTE     SITE\nsrv-001  a\u{fffd}[2Jb");
+    }
+
+    #[test]
+    fn text_from_outside_cannot_move_the_cursor_split_a_line_turn_around_or_go_on_for_ever() {
+        assert_eq!(printable("é\x1b]0;x\x07\u{9b}2J"), "é\u{fffd}]0;x\u{fffd}\u{fffd}2J");
+        assert_eq!(printable("one\ntwo\r\u{2028}three"), "one two \u{fffd}three");
+        assert_eq!(printable("\u{202e}naelc\u{2066}"), "\u{fffd}naelc\u{fffd}");
+        assert_eq!(printable(&"à".repeat(300_000)).chars().count(), MAX_SHOWN + 1);
+        assert_eq!(spreadsheet_safe("\t=1+1"), "' =1+1");
+        assert_eq!(
+            (spreadsheet_safe("-12"), spreadsheet_safe("Évry")),
+            ("-12".to_owned(), "Évry".to_owned())
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use crate::explain;
 use crate::glyph::Glyphs;
 use crate::message::{Message, Speaker};
+use crate::output::printable;
 
 /// Exit codes. An unknown code must be treated as a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +87,9 @@ impl Problem {
             Some(message) => lines.push(format!("digue: {title}{} {message}", speaker.lang().colon())),
             None => lines.push(format!("digue: {title}")),
         }
-        lines.extend(self.cause.as_ref().map(|cause| format!("  {cause}")));
+        lines.extend(
+            self.cause.iter().flat_map(|cause| cause.lines()).map(|cause| format!("  {}", printable(cause))),
+        );
         lines.extend(known.map(|text| format!("  {} {}", glyphs.arrow(), text.todo)));
         lines.push(format!("  digue-{} {} digue explain {}", self.code, glyphs.dot(), self.code));
         lines.join("\n")

@@ -95,7 +95,7 @@ async fn store(folder: &std::path::Path) -> (Trust, Vec<StoredEnvelope>) {
 }
 
 fn audited(trust: &Trust, stored: &[StoredEnvelope]) -> Vec<String> {
-    let mut auditor = Auditor::new(trust.deployment_id(), vec![trust.envelope().clone()]);
+    let mut auditor = Auditor::new(trust.deployment_id(), vec![trust.envelope().clone()], None);
     stored.iter().for_each(|document| auditor.take(document));
     auditor.finish().0.failures.into_iter().map(|failure| failure.what).collect()
 }
@@ -153,11 +153,35 @@ fn a_store_without_a_root_or_with_a_hole_fails() {
         },
         host_id: None,
     };
-    let mut auditor = Auditor::new(Digest::of(b"root"), Vec::new());
+    let mut auditor = Auditor::new(Digest::of(b"root"), Vec::new(), None);
     auditor.take(&stored(1));
     auditor.take(&stored(3));
     let (found, _) = auditor.finish();
     let whats: Vec<&str> = found.failures.iter().map(|f| f.what.as_str()).collect();
     assert!(whats[0].contains("before any trust root"), "{whats:?}");
     assert!(whats.iter().any(|w| w.contains("entries 2 to 2")), "{whats:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_went_back_or_was_rewritten_since_this_desk_verified_it_does_not_hold() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (trust, stored) = store(folder.path()).await;
+    let audit = |stored: &[StoredEnvelope], seen| {
+        let mut auditor = Auditor::new(trust.deployment_id(), vec![trust.envelope().clone()], seen);
+        stored.iter().for_each(|document| auditor.take(document));
+        let checkpoint = auditor.checkpoint();
+        let failures = auditor.finish().0.failures.into_iter().map(|failure| failure.what);
+        (checkpoint, failures.collect::<Vec<_>>())
+    };
+    let (seen, failures) = audit(&stored[..4], None);
+    assert_eq!(failures, Vec::<String>::new());
+    assert_eq!(audit(&stored, Some(seen)).1, Vec::<String>::new(), "a store that grew holds");
+    // Each is in itself a store that holds.
+    let older = audit(&stored[..3], Some(seen)).1;
+    assert!(older.iter().any(|what| what.contains("went back: it ends at entry 3")), "{older:?}");
+    let mut backdated = stored.clone();
+    backdated[1].received_at_ms = UnixMillis(0);
+    assert_eq!(audit(&backdated, None).1, Vec::<String>::new());
+    let backdated = audit(&backdated, Some(seen)).1;
+    assert!(backdated.iter().any(|what| what.contains("not what was stored")), "{backdated:?}");
 }

@@ -29,6 +29,26 @@ pub(crate) struct HostDetail {
     pub(crate) report_envelope: Option<Envelope>,
 }
 
+/// What a host's row rests on, signed by the host.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Proof {
+    /// The host, as the controller says; the documents name it themselves.
+    pub(crate) host: HostId,
+    /// Its last report.
+    pub(crate) report: Option<Envelope>,
+    /// Its last heartbeat, if that is newer.
+    pub(crate) heartbeat: Option<Envelope>,
+}
+
+/// `GET /proofs`.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Proofs {
+    /// A page, sorted by host.
+    pub(crate) proofs: Vec<Proof>,
+    /// Where the next page starts; absent at the end.
+    pub(crate) next: Option<HostId>,
+}
+
 /// `GET /orders`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Orders {

@@ -119,8 +119,13 @@ pub(crate) async fn run(app: &App, args: Apply) -> Outcome<Exit> {
             return Err(more_signatures(app, &view));
         }
         app.note(&msg!("canary-sent", count = group_read.leaves.len()));
-        let followed = follow::follow(app, &session, group_read.order.order_id, args.timeout).await?;
-        let open = followed.view.hosts.iter().filter(|h| h.phase != Phase::Verified).count();
+        let followed =
+            follow::follow(app, &session, group_read.order.order_id, &group_read.leaves, args.timeout)
+                .await?;
+        let unsettled = followed.view.hosts.iter().filter(|h| h.phase != Phase::Verified).count();
+        let unconfirmed =
+            follow::unconfirmed(&session, &fleet.inventory, &group_read.order, &followed.view).await?;
+        let open = unsettled + unconfirmed.len();
         if !args.max_failed.allows(open, group_read.leaves.len()) {
             let concluded =
                 follow::conclude(app, &session, &fleet.inventory, &group_read.order, &followed).await;
@@ -137,7 +142,7 @@ pub(crate) async fn run(app: &App, args: Apply) -> Outcome<Exit> {
         app.note(&msg!("order-not-awaited", id = view.order_id.short()));
         return Ok(Exit::Done);
     }
-    let followed: Followed = follow::follow(app, &session, view.order_id, args.timeout).await?;
+    let followed: Followed = follow::follow(app, &session, view.order_id, &read.leaves, args.timeout).await?;
     follow::conclude(app, &session, &fleet.inventory, &read.order, &followed).await
 }
 

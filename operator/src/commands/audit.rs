@@ -4,9 +4,10 @@ use clap::{Args, Subcommand};
 use digue_proto::fleet::view::{API_VERSION, FleetView};
 use serde_json::json;
 
-use crate::app::App;
-use crate::audit::{self, Auditor};
+use crate::app::{App, Session};
+use crate::audit::{self, Auditor, Checkpoint};
 use crate::client::api::Envelopes;
+use crate::files;
 use crate::message::msg;
 use crate::output::{self, printable};
 use crate::problem::{Exit, Outcome, Problem};
@@ -15,6 +16,8 @@ use crate::trust_store::TrustStore;
 
 /// Documents asked for at once.
 const PAGE: u32 = 500;
+/// File of the trust folder that remembers where the store ended.
+const SEEN: &str = "audit_seen";
 
 /// The controller's store.
 #[derive(Debug, Subcommand)]
@@ -36,7 +39,7 @@ pub(crate) async fn run(app: &App, command: AuditCommand) -> Outcome<Exit> {
     let AuditCommand::Verify(args) = command;
     let session = app.session().await?;
     let store = TrustStore::new(&session.context.trust_dir);
-    let mut auditor = Auditor::new(session.trust.deployment_id(), store.chain()?);
+    let mut auditor = Auditor::new(session.trust.deployment_id(), store.chain()?, seen(&session)?);
     let before: FleetView = session.client.get("/api/v1/hosts").await?;
     let mut after = 0;
     loop {
@@ -49,6 +52,7 @@ pub(crate) async fn run(app: &App, command: AuditCommand) -> Outcome<Exit> {
         }
     }
     let now: FleetView = session.client.get("/api/v1/hosts").await?;
+    let checkpoint = auditor.checkpoint();
     let (mut found, fleet) = auditor.finish();
     found.failures.extend(audit::claims(&before, &now, &fleet, time::now()));
     if args.json {
@@ -71,8 +75,23 @@ pub(crate) async fn run(app: &App, command: AuditCommand) -> Outcome<Exit> {
         }
     }
     if found.failures.is_empty() {
+        remember(&session, checkpoint)?;
         app.note(&msg!("audit-holds"));
         return Ok(Exit::Done);
     }
     Err(Problem::new("E0680", msg!("audit-failures", count = found.failures.len())))
+}
+
+/// Where the last audit at this desk that found nothing wrong ended.
+fn seen(session: &Session) -> Outcome<Option<Checkpoint>> {
+    let bytes = files::read_if_there(&session.context.trust_dir.join(SEEN))?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let mut words = text.split_whitespace();
+    let seq = words.next().and_then(|word| word.parse().ok());
+    let history = words.next().and_then(|word| word.parse().ok());
+    Ok(seq.zip(history).map(|(seq, history)| Checkpoint { seq, history }))
+}
+
+fn remember(session: &Session, Checkpoint { seq, history }: Checkpoint) -> Outcome<()> {
+    files::write(&session.context.trust_dir.join(SEEN), format!("{seq} {history}\n").as_bytes(), 0o600)
 }

@@ -21,6 +21,7 @@ use crate::commands::keys::allowed_signers;
 use crate::files;
 use crate::fleet;
 use crate::follow::{self, Counts};
+use crate::inventory_watch;
 use crate::message::{Message, msg};
 use crate::output::{self, Column, Format, Listing, printable};
 use crate::plan::file::{Read, read_bundle};
@@ -272,14 +273,16 @@ pub(crate) async fn watch(app: &App, session: &Session, id: OrderId, timeout: Du
     if detail.order.state == OrderState::AwaitingSignatures {
         return Err(more_signatures(app, &detail.order));
     }
-    let inventory = inventory(session).await?;
-    let followed = follow::follow(app, session, id, timeout).await?;
+    let inventory = inventory(app, session).await?;
+    let followed = follow::follow(app, session, id, &read.leaves, timeout).await?;
     follow::conclude(app, session, &inventory, &read.order, &followed).await
 }
 
-async fn inventory(session: &Session) -> Outcome<InventoryV1> {
+async fn inventory(app: &App, session: &Session) -> Outcome<InventoryV1> {
     let verified = fleet::inventory(session).await?;
-    verified.map(|i| i.value().clone()).ok_or_else(|| Problem::new("E0640", msg!("inventory-none")))
+    let verified = verified.ok_or_else(|| Problem::new("E0640", msg!("inventory-none")))?;
+    inventory_watch::note_changes(app, session, &verified)?;
+    Ok(verified.value().clone())
 }
 
 /// Shows an order from its bytes, signs those bytes, and hands the signature in.
@@ -294,6 +297,10 @@ pub(crate) async fn sign_order(
     match detail.order.state {
         OrderState::AwaitingSignatures => {}
         OrderState::Sealed => {
+            let have = session.trust.tally(&detail.bundle.order, read.class).counted.len();
+            if have < session.trust.threshold(read.class.role()) {
+                return Err(Problem::new("E0661", msg!("order-sealed-without", id = id.to_string())));
+            }
             app.note(&msg!("order-already-sealed", id = id.short()));
             return Ok(Exit::Done);
         }
@@ -308,7 +315,7 @@ pub(crate) async fn sign_order(
     let mut lines = show::order(app, &read, &session.trust);
     lines.extend(signature_lines(app, &session.trust, &detail.bundle.order, &read));
     output::print(&lines.join("\n"))?;
-    let inventory = inventory(session).await?;
+    let inventory = inventory(app, session).await?;
     for leaf in &read.leaves {
         let known = inventory.host(&leaf.host_id).and_then(digue_proto::trust::InventoryHost::fingerprint);
         if known.as_ref() != Some(&leaf.host_key) {
@@ -332,7 +339,7 @@ pub(crate) async fn sign_order(
     app.note(&msg!("order-sealed-now", id = id.to_string()));
     match wait {
         Some(timeout) => {
-            let followed = follow::follow(app, session, id, timeout).await?;
+            let followed = follow::follow(app, session, id, &read.leaves, timeout).await?;
             follow::conclude(app, session, &inventory, &read.order, &followed).await
         }
         None => {
@@ -377,7 +384,7 @@ fn verify(app: &App, path: &Path) -> Outcome<Exit> {
 async fn export(app: &App, session: &Session, id: OrderId, dir: &Path) -> Outcome<Exit> {
     let (detail, read) = fetch(session, id).await?;
     let envelope = &detail.bundle.order;
-    let inventory = inventory(session).await?;
+    let inventory = inventory(app, session).await?;
     if dir.exists() {
         return Err(Problem::new("E0606", msg!("file-exists", path = dir.display().to_string())));
     }

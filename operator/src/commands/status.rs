@@ -18,6 +18,7 @@ use crate::host_table;
 use crate::message::msg;
 use crate::output::{self, Format};
 use crate::problem::{Exit, OrProblem as _, Outcome, Problem};
+use crate::proofs;
 use crate::selector::Labels;
 use crate::state_words as words;
 use crate::time;
@@ -25,6 +26,8 @@ use crate::time;
 /// How often a watch compares the whole fleet, for changes that no event announces (a host falling
 /// silent, for instance).
 const COMPARE_EVERY: Duration = Duration::from_secs(15);
+/// How long good news from the stream waits for more of it, before all of it is verified at once.
+const VERIFY_AFTER: Duration = Duration::from_millis(500);
 /// Shortest and longest wait before a lost stream is opened again.
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
@@ -219,7 +222,12 @@ async fn watch(app: &App, session: &Session, fleet: Fleet, args: &Status) -> Out
                 // comparison, which says so.
                 let agrees =
                     |old: &HostView| old.host_key == host.host_key && old.incarnation == host.incarnation;
-                if known.get(&host.name).is_some_and(agrees) {
+                let shown = |h: &HostView| (h.links, h.verdict, h.fresh, h.exposed);
+                let news = known.get(&host.name).map(shown) != Some(shown(&host));
+                if news && proofs::reassures(&host) {
+                    // Good news is shown once the documents behind it were read and verified.
+                    compare_at = compare_at.min(tokio::time::Instant::now() + VERIFY_AFTER);
+                } else if known.get(&host.name).is_some_and(agrees) {
                     change(app, args, &mut known, host)?;
                 }
             }
