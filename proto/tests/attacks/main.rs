@@ -60,6 +60,10 @@ mod c3_withheld_release;
 mod c5_clocks;
 #[cfg(test)]
 mod c9_crash_at_every_step;
+#[cfg(test)]
+mod d13_self_cut;
+#[cfg(test)]
+mod stale_answers;
 
 #[cfg(test)]
 #[path = "../properties/mod.rs"]
