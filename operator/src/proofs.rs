@@ -5,13 +5,14 @@
 //! may only make a row worse. Rows that alarm are taken as they are: nobody is lulled by them. Deliberately
 //! absent: trust in a clock that would make anything fresher; the signed time may only refuse.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
-use digue_proto::envelope::Envelope;
+use digue_proto::envelope::{Envelope, PayloadType};
 use digue_proto::fleet::Fleet;
 use digue_proto::fleet::view::{HostView, Verdict};
 use digue_proto::frame::STALE_SECONDS;
-use digue_proto::id::{HostId, UnixMillis};
+use digue_proto::id::{Digest, HostId, UnixMillis};
 use digue_proto::report::{HeartbeatV1, Links, ReportV1};
 use digue_proto::statement::StatementV1;
 use digue_proto::strict;
@@ -21,6 +22,7 @@ use digue_proto::verify::{Verified, verify_host};
 
 use crate::app::Session;
 use crate::client::api::{Proof, Proofs, Statements};
+use crate::files;
 use crate::problem::Outcome;
 
 /// How far the clock in a fresh signed document may lie from this desk's, in milliseconds: the age at
@@ -49,31 +51,14 @@ pub(crate) fn reassures(row: &HostView) -> bool {
     !row.exposed || (row.fresh && said)
 }
 
-/// Fetches what the rows rest on; nothing if none of them reassures.
+/// Fetches what the rows rest on; no documents of hosts if none of them reassures.
 pub(crate) async fn fetch(session: &Session, rows: &[HostView]) -> Outcome<Documents> {
     let mut documents = Documents::default();
-    if !rows.iter().any(reassures) {
-        return Ok(documents);
-    }
-    let mut path = "/api/v1/proofs".to_owned();
-    loop {
-        let page: Proofs = session.client.get(&path).await?;
-        let last = page.proofs.last().map(|proof| proof.host.clone());
-        documents.proofs.extend(page.proofs.into_iter().map(|proof| (proof.host.clone(), proof)));
-        match page.next {
-            // Only forward: a controller cannot keep this going for ever.
-            Some(next)
-                if Some(&next) == last.as_ref()
-                    && documents.proofs.last_key_value().map(|l| l.0) == last.as_ref() =>
-            {
-                path = format!("/api/v1/proofs?after={next}");
-            }
-            Some(_) | None => break,
-        }
-    }
     if rows.iter().any(|row| row.verdict != Verdict::Unassessed) {
         let answer: Statements = session.client.get("/api/v1/statements").await?;
-        for envelope in answer.statements {
+        let known = Warnings::read(&session.context.trust_dir)?;
+        let all = known.with(&session.trust, answer.statements)?;
+        for envelope in all {
             // Its signatures are checked when it is folded in.
             let max = envelope.payload_type.max_payload();
             if let Ok(statement) = strict::from_slice::<StatementV1>(&envelope.payload, max) {
@@ -81,7 +66,59 @@ pub(crate) async fn fetch(session: &Session, rows: &[HostView]) -> Outcome<Docum
             }
         }
     }
+    if !rows.iter().any(reassures) {
+        return Ok(documents);
+    }
+    let mut path = "/api/v1/proofs".to_owned();
+    loop {
+        let page: Proofs = session.client.get(&path).await?;
+        let before = documents.proofs.len();
+        documents.proofs.extend(page.proofs.into_iter().map(|proof| (proof.host.clone(), proof)));
+        match page.next {
+            // A page that brings nothing new would go on for ever.
+            Some(next) if documents.proofs.len() > before => path = format!("/api/v1/proofs?after={next}"),
+            Some(_) | None => break,
+        }
+    }
     Ok(documents)
+}
+
+/// Warnings that this desk has seen. A controller, or a store put back to an earlier state, may leave one
+/// out; it stays in force here all the same.
+struct Warnings {
+    file: PathBuf,
+    known: BTreeMap<Digest, Envelope>,
+}
+
+impl Warnings {
+    fn read(folder: &Path) -> Outcome<Self> {
+        let file = folder.join("warnings_seen.jsonl");
+        let bytes = files::read_if_there(&file)?.unwrap_or_default();
+        let lines = bytes.split(|byte| *byte == b'\n');
+        let known = lines.filter_map(|line| Envelope::from_json(line).ok());
+        Ok(Self { known: known.map(|envelope| (envelope.digest(), envelope)).collect(), file })
+    }
+
+    /// What was offered and what was seen before; new warnings that verify are remembered.
+    fn with(mut self, trust: &Trust, offered: Vec<Envelope>) -> Outcome<Vec<Envelope>> {
+        let mut grew = false;
+        for envelope in offered.iter().filter(|e| e.payload_type == PayloadType::Suspect) {
+            let digest = envelope.digest();
+            if !self.known.contains_key(&digest) && trust.verify_statement(envelope).is_ok() {
+                grew = true;
+                self.known.insert(digest, envelope.clone());
+            }
+        }
+        if grew {
+            let lines = self.known.values().filter_map(|envelope| envelope.to_json().ok());
+            let text = lines.collect::<Vec<_>>().join(&b'\n');
+            files::write(&self.file, &text, 0o600)?;
+        }
+        let there: BTreeSet<Digest> = offered.iter().map(Envelope::digest).collect();
+        let withheld = self.known.into_iter().filter(|(digest, _)| !there.contains(digest));
+        let withheld: Vec<Envelope> = withheld.map(|(_, envelope)| envelope).collect();
+        Ok(offered.into_iter().chain(withheld).collect())
+    }
 }
 
 /// Holds every row that reassures against the documents, on all cores.

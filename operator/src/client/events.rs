@@ -2,6 +2,7 @@
 
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 use super::Client;
 use crate::message::msg;
@@ -70,6 +71,9 @@ pub(crate) struct Events<'a> {
     body: Option<Incoming>,
     parser: Parser,
     ready: std::collections::VecDeque<Event>,
+    /// When anything last came: kept over calls, so that a caller who gives up waiting now and then does
+    /// not put off the moment at which the silence is noticed.
+    heard: Instant,
 }
 
 impl<'a> Events<'a> {
@@ -81,6 +85,7 @@ impl<'a> Events<'a> {
             body: Some(body),
             parser: Parser::default(),
             ready: std::collections::VecDeque::new(),
+            heard: Instant::now(),
         })
     }
 
@@ -99,14 +104,16 @@ impl<'a> Events<'a> {
                 let last = self.parser.last_id.clone();
                 self.parser = Parser { last_id: last.clone(), ..Parser::default() };
                 self.body = Some(self.client.stream("/api/v1/events", last.as_deref()).await?);
+                self.heard = Instant::now();
             }
             let Some(body) = self.body.as_mut() else { continue };
             // Waiting borrows the body, so a caller may give up waiting without losing anything.
-            let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+            let frame = match tokio::time::timeout_at(self.heard + SILENCE, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(self.lose().because(error)),
                 Ok(None) | Err(_) => return Err(self.lose()),
             };
+            self.heard = Instant::now();
             if let Some(bytes) = frame.data_ref() {
                 self.ready.extend(self.parser.push(bytes));
             }
@@ -120,6 +127,37 @@ impl<'a> Events<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A controller that was stopped in the middle: it takes the request, begins to answer, and is silent.
+    #[tokio::test]
+    async fn a_stream_that_fell_silent_is_lost_also_for_a_caller_who_gives_up_waiting_now_and_then() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("api.sock");
+        let listener = tokio::net::UnixListener::bind(&path).expect("a socket");
+        let client = Client::for_tests(crate::context::Endpoint::Unix(path));
+        let frozen = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let mut request = [0; 64];
+            assert!(stream.read(&mut request).await.expect("a request") > 0);
+            let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n";
+            stream.write_all(head).await.expect("written");
+            stream
+        };
+        let (events, _frozen) = tokio::join!(Events::open(&client), frozen);
+        let mut events = events.expect("a stream");
+        tokio::time::pause();
+        let looks = std::time::Duration::from_secs(15);
+        let mut gave_up = 0;
+        let lost = loop {
+            match tokio::time::timeout(looks, events.next()).await {
+                Err(_) => gave_up += 1,
+                Ok(ended) => break ended,
+            }
+            assert!(gave_up < 10, "the silence is never noticed");
+        };
+        assert_eq!(lost.expect_err("silence").code, "E0626");
+    }
 
     #[test]
     fn events_cut_anywhere_are_put_together_and_comments_are_skipped() {

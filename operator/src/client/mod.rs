@@ -53,6 +53,12 @@ impl Client {
         Ok(Self { endpoint: context.endpoint.clone(), authority, token, connection: Mutex::new(None) })
     }
 
+    /// A client of an endpoint without a context.
+    #[cfg(test)]
+    pub(crate) fn for_tests(endpoint: Endpoint) -> Self {
+        Self { endpoint, authority: "localhost".to_owned(), token: None, connection: Mutex::new(None) }
+    }
+
     /// Where the controller is, for messages.
     pub(crate) fn address(&self) -> String {
         match &self.endpoint {

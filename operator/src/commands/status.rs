@@ -184,6 +184,28 @@ struct HostEvent {
     host: HostView,
 }
 
+/// Whether the controller answers. While it does not, nothing on the screen is current, and that is said.
+#[derive(Debug, Default)]
+struct Outage {
+    said: bool,
+}
+
+impl Outage {
+    fn begins(&mut self, app: &App, session: &Session) {
+        if !self.said {
+            let at = time::clock(time::now());
+            app.note(&msg!("watch-lost", at = at, address = session.client.address()));
+        }
+        self.said = true;
+    }
+
+    fn ends(&mut self, app: &App, view: &FleetView) {
+        if std::mem::take(&mut self.said) {
+            app.note_text(&headline(app, view));
+        }
+    }
+}
+
 /// Prints what changes, one line a change, also over lost connections.
 async fn watch(app: &App, session: &Session, fleet: Fleet, args: &Status) -> Outcome<Exit> {
     if !matches!(args.output, Format::Jsonl | Format::Json) {
@@ -194,6 +216,7 @@ async fn watch(app: &App, session: &Session, fleet: Fleet, args: &Status) -> Out
     let mut events = Events::open(&session.client).await?;
     let mut compare_at = tokio::time::Instant::now() + COMPARE_EVERY;
     let mut pause = RECONNECT.0;
+    let mut outage = Outage::default();
     loop {
         let event = match tokio::time::timeout_at(compare_at, events.next()).await {
             Err(_) => None,
@@ -202,11 +225,9 @@ async fn watch(app: &App, session: &Session, fleet: Fleet, args: &Status) -> Out
                 Some(event)
             }
             Ok(Err(problem)) if problem.exit() == Exit::Unreachable => {
-                app.note(&msg!(
-                    "watch-lost",
-                    at = time::clock(time::now()),
-                    address = session.client.address()
-                ));
+                outage.begins(app, session);
+                // What fell silent meanwhile is asked for as soon as somebody answers.
+                compare_at = tokio::time::Instant::now();
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RECONNECT.1);
                 continue;
@@ -236,11 +257,12 @@ async fn watch(app: &App, session: &Session, fleet: Fleet, args: &Status) -> Out
                 compare_at = tokio::time::Instant::now() + COMPARE_EVERY;
                 match fleet::load(app, session).await {
                     Ok(now) => {
+                        outage.ends(app, &now.view);
                         for host in now.view.hosts {
                             change(app, args, &mut known, host)?;
                         }
                     }
-                    Err(problem) if problem.exit() == Exit::Unreachable => {}
+                    Err(problem) if problem.exit() == Exit::Unreachable => outage.begins(app, session),
                     Err(problem) => return Err(problem),
                 }
             }

@@ -1,9 +1,6 @@
 //! What a lying controller can put into a row, against real keys and signatures.
 
-use std::path::Path;
-
-use digue_proto::envelope::PayloadType;
-use digue_proto::id::{Digest, Nonce};
+use digue_proto::id::Nonce;
 use digue_proto::policy::{BlockList, Policy};
 use digue_proto::report::{Check, Clocks, Level, Proofs as Proven};
 use digue_proto::statement::{Assurance, Stated};
@@ -213,6 +210,27 @@ async fn a_server_is_shown_clean_only_on_the_signatures_of_two_and_no_warning_is
         assert_eq!((shown.verdict, shown.exposed), (verdict, true));
         assert_eq!(doubts.unproven, [world.host().host_id.clone()]);
     }
+}
+
+#[tokio::test]
+async fn a_warning_that_this_desk_has_seen_is_not_forgotten_when_the_controller_leaves_it_out() {
+    let world = World::new().await;
+    let clean = world.statement(Stated::Clean, &["alice", "bruno"], UnixMillis(NOW.0 - 1)).await;
+    let warning = world.statement(Stated::Compromised, &["bruno"], NOW).await;
+    let mut forged = warning.clone();
+    forged.payload.push(b' ');
+    let seen = |offered: &[&Envelope]| {
+        let offered = offered.iter().map(|envelope| (*envelope).clone()).collect();
+        Warnings::read(world.path()).expect("readable").with(&world.trust, offered).expect("kept")
+    };
+    assert_eq!(seen(&[&clean]), std::slice::from_ref(&clean));
+    assert_eq!(seen(&[&clean, &warning, &forged]).len(), 3);
+    let left = seen(&[&clean]);
+    assert_eq!(left, [clean, warning], "only what verified is remembered");
+    let report = world.report(Links::Open, NOW).await;
+    let (shown, doubts) =
+        world.judged(world.lie(Links::Open, Verdict::Clean), &world.documents(Some(report), None, left));
+    assert_eq!((shown.verdict, doubts.unproven.len()), (Verdict::Compromised, 1));
 }
 
 #[test]
