@@ -102,7 +102,7 @@ pub enum LinkError {
     /// The runtime has stopped listening.
     #[error("the agent is stopping")]
     Stopping,
-    /// More frames waited than [`OUT_QUEUE`], or the runtime let go of the connection.
+    /// More frames waited than the queue holds, or the runtime let go of the connection.
     #[error("the connection did not keep up and was given up")]
     LetGo,
 }

@@ -2,8 +2,9 @@
 //!
 //! Drivers decide nothing (invariant 6): no policy is read here and no fallback chosen but the one that the
 //! caller asks for. All are synchronous; the caller runs them on one thread so that effects keep their
-//! order. `unsafe` is confined to [`sys`].
+//! order. `unsafe` is confined to `drivers::sys`.
 
+mod around;
 mod canary;
 mod capability;
 mod conntrack;
@@ -21,6 +22,7 @@ use std::path::PathBuf;
 
 use digue_proto::rules::{ObservedNet, RuleSet};
 
+pub use around::ways_around;
 pub use canary::{Canary, Point, Probe, probe};
 pub use capability::{Capability, Trial, capability};
 pub use conntrack::flush_conntrack;

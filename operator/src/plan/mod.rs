@@ -1,7 +1,7 @@
 //! Plans: what an order would do, computed and frozen before anyone signs.
 //!
 //! [`build`] is pure: the fleet, the reports, the time and the order's random name are arguments, so the
-//! same input gives the same bytes. [`file`] keeps the result; [`show`] says it in words, from the bytes.
+//! same input gives the same bytes. [`mod@file`] keeps the result; [`show`] says it in words, from the bytes.
 
 pub(crate) mod build;
 pub(crate) mod collect;
