@@ -105,8 +105,8 @@ fn a2_a_controller_that_stores_nothing_cannot_fill_the_disk_or_close_the_host() 
     let mut machine = Machine::new(&world);
     let loud = Loud::new(&world);
     machine.never_stored = true;
-    for salt in 0..40 {
-        for more in 0..40 {
+    for salt in 0..24 {
+        for more in 0..32 {
             machine.give(&loud.order(salt * 100 + more)).expect("no crash was asked for");
         }
         machine.pass(60_000);
@@ -126,16 +126,22 @@ fn a2_a_controller_that_stores_nothing_cannot_fill_the_disk_or_close_the_host() 
     assert_eq!(machine.state().alarms.iter().filter(|a| a.kind == "state_unreadable").count(), 0);
 }
 
-#[test]
-fn a2_a_report_that_had_no_room_is_written_once_a_controller_stores_again() {
-    let world = World::new();
-    let mut machine = Machine::new(&world);
-    let loud = Loud::new(&world);
+/// A host whose outbox is full of refusals that its controller has not stored.
+fn full(world: &World) -> Machine {
+    let mut machine = Machine::new(world);
+    let loud = Loud::new(world);
     machine.never_stored = true;
-    for salt in 0..900 {
+    for salt in 0..520 {
         machine.give(&loud.order(salt)).expect("no crash was asked for");
         machine.pass(2_500);
     }
+    machine
+}
+
+#[test]
+fn a2_a_report_that_had_no_room_is_written_once_a_controller_stores_again() {
+    let world = World::new();
+    let mut machine = full(&world);
     machine.obeys_though_full(&world.cut(1).deliver());
     let before = machine.receiver.reports.len();
     machine.never_stored = false;
@@ -146,6 +152,22 @@ fn a2_a_report_that_had_no_room_is_written_once_a_controller_stores_again() {
     let newest = machine.receiver.reports.last().expect("a report");
     assert_eq!(newest.heads.len(), 1, "the order shows, whatever became of its receipts");
     assert!(newest.policy.contains());
+}
+
+/// What opens must be seen: with no room for its receipts it waits for a controller that stores them.
+#[test]
+fn a2_with_a_full_outbox_a_host_can_be_cut_and_not_reopened() {
+    let world = World::new();
+    let mut machine = full(&world);
+    machine.obeys_though_full(&world.cut(1).deliver());
+    let release = world.release(2, machine.challenge()).deliver();
+    machine.give(&release).expect("no crash was asked for");
+    assert!(machine.contained());
+    machine.never_stored = false;
+    machine.disconnect().expect("no crash was asked for");
+    machine.connect().expect("no crash was asked for");
+    machine.obeys(&release);
+    assert!(!machine.contained());
 }
 
 #[test]
