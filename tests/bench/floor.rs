@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use digue_agent::drivers::{NetDriver, NftDriver};
+use digue_agent::drivers::{NetDriver, NftDriver, capability};
 use digue_proto::rules::RuleSet;
 
 use crate::namespace::{Server, inside};
@@ -33,10 +33,11 @@ pub(crate) struct Floor {
 /// # Errors
 /// A server's cards cannot be listed.
 pub(crate) fn rules_of(servers: &[Server]) -> Result<Vec<RuleSet>> {
+    let support = capability().support;
     let mut number = 0;
     inside(servers, |_, place| {
         number += 1;
-        cut_rules(&facts(place)?, number)
+        cut_rules(&facts(place, support)?, number)
     })
 }
 

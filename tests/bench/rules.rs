@@ -23,12 +23,12 @@ pub(crate) fn cut_policy() -> Result<Policy> {
 }
 
 /// What the server whose network the calling thread is in looks like, read as its agent reads it.
-pub(crate) fn facts(place: &Place) -> Result<HostFacts> {
+pub(crate) fn facts(place: &Place, support: Support) -> Result<HostFacts> {
     let policy = cut_policy()?;
     let mut targets: Vec<IpAddr> = policy.controllers.iter().map(SocketAddr::ip).collect();
     targets.extend(policy.internal.iter().map(|net| net.hosts().next().unwrap_or(net.network())));
     targets.sort_unstable();
-    Ok(drivers::facts(place, &targets, Support::FULL, Path::new("/"))?)
+    Ok(drivers::facts(place, &targets, support, Path::new("/"))?)
 }
 
 /// The rules of a cut on such a server, under names that no other `number` has.

@@ -12,7 +12,7 @@ use digue_proto::id::{OrderId, UnixMillis};
 use digue_proto::key::PublicKey;
 use digue_proto::order::{Action, OrderV1, Stream, Target};
 use digue_proto::report::{Clocks, Level};
-use digue_proto::rules::{Card, HostFacts, LinkLayer, Support, TableNames, compile};
+use digue_proto::rules::{Card, HostFacts, LinkLayer, TableNames, compile};
 use digue_proto::trust::{PROTOCOL_VERSION, Person, PersonKey, Role, RoleAssignment, RootV1};
 use digue_proto::trust_chain::Trust;
 use digue_proto::{sign, strict};
@@ -211,5 +211,5 @@ fn facts() -> HostFacts {
         up: true,
     };
     let cards = vec![card("eth0", 2, true), card("lo", 1, false)];
-    HostFacts { cards, next_hops: Vec::new(), dhcp_servers: Vec::new(), support: Support::FULL }
+    HostFacts { cards, ..HostFacts::unknown() }
 }
