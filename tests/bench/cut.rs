@@ -45,14 +45,12 @@ struct Times {
 /// Measures for each number of servers.
 pub(crate) fn measure(hosts: &[u16], runs: usize) -> Findings {
     let mut findings = Findings::default();
-    for &count in hosts {
+    // The last size first: it is the benchmark's own figure.
+    for &count in hosts.iter().rev() {
         if let Err(error) = with(count, runs, &mut findings) {
             findings.missing.push(format!("{count} servers: {error:#}"));
         }
     }
-    // The benchmark's own figure first: the cut of the most servers.
-    findings.figures.sort_by_key(|figure| !figure.name.starts_with("apply → last cut"));
-    findings.figures.dedup_by(|a, b| a.name == b.name);
     findings.notes.extend(
         [
             "\"apply\" is the start of the process `digue apply PLAN --sign alice --wait`; \"order posted\" is \

@@ -8,6 +8,7 @@ mod agent;
 mod cut;
 mod figure;
 mod floor;
+mod host;
 mod lab;
 mod machine;
 mod namespace;
@@ -50,7 +51,7 @@ enum Name {
     Cut,
     /// Size, memory and idle load of the agent.
     Agent,
-    /// Checking an order, and making rules of it.
+    /// Checking an order, making rules of it, and loading them.
     Verify,
 }
 
@@ -87,7 +88,7 @@ fn run(cli: &Cli) -> Result<bool> {
         let measured = match name {
             Name::Cut => Ok(cut::measure(&cli.hosts, usize::from(cli.runs))),
             Name::Agent => agent::measure(),
-            Name::Verify => verify::measure(),
+            Name::Verify => verify::measure(usize::from(cli.runs)),
         };
         let findings = measured
             .unwrap_or_else(|error| Findings { missing: vec![format!("{error:#}")], ..Findings::default() });

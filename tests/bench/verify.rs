@@ -1,5 +1,5 @@
-//! What one order costs a host before the kernel hears of it: checking its signatures, and the way from its
-//! bytes to rules.
+//! What one order costs a host: checking its signatures, the way from its bytes to rules, and to rules in the
+//! kernel.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -20,6 +20,7 @@ use ssh_key::PrivateKey;
 use ssh_key::private::Ed25519Keypair;
 
 use crate::figure::{Budget, Figure, Findings};
+use crate::host::bytes_to_kernel;
 use crate::rules::cut_policy;
 
 /// Values of which one is a batch's mean.
@@ -34,7 +35,7 @@ const PEOPLE: [&str; 3] = ["alice", "bruno", "claire"];
 ///
 /// # Errors
 /// An order was not accepted.
-pub(crate) fn measure() -> Result<Findings> {
+pub(crate) fn measure(runs: usize) -> Result<Findings> {
     let mut findings = Findings::default();
     for signatures in [3, 2, 1] {
         let trust = trust(signatures)?;
@@ -47,13 +48,29 @@ pub(crate) fn measure() -> Result<Findings> {
         findings.figures.push(if signatures == 3 { figure.within(Budget::AtMost(250.0)) } else { figure });
     }
     let trust = trust(1)?;
-    findings.figures.push(bytes_to_rules(&trust, &order(&trust, 1)?)?);
+    let order = order(&trust, 1)?;
+    let delivery = Delivery { order, target: None, statement: None };
+    let frame = FromController::Deliver(Box::new(delivery)).encode().context("encoding a frame")?;
+    let body = frame.get(FRAME_HEADER..).context("an empty frame")?;
+    findings.figures.push(bytes_to_rules(&trust, body)?);
+    match bytes_to_kernel(&trust, body, runs) {
+        Ok(times) => {
+            let figure = Figure::millis("one host: bytes in to rules in the kernel", &times)?;
+            findings.figures.push(figure.within(Budget::AtMost(3.0)));
+        }
+        Err(error) => findings.missing.push(format!("bytes in to rules in the kernel: {error:#}")),
+    }
     findings.notes.push(format!(
         "each value is the mean of {ORDERS_PER_BATCH} orders in a row, on one core, with warm caches"
     ));
     findings.notes.push(
         "\"bytes in to rules compiled\" is: read the frame, admit the order (verify it, check it against root, \
          clock and generation, write receipt and state down in memory), compile the rules; no disk, no kernel"
+            .to_owned(),
+    );
+    findings.notes.push(
+        "\"rules in the kernel\" adds, in a server's network: state on disk and synced, cards and routes looked \
+         at, rules loaded and announced by the kernel; the connection is left out"
             .to_owned(),
     );
     Ok(findings)
@@ -74,10 +91,7 @@ fn batches(mut work: impl FnMut() -> bool) -> Result<Vec<f64>> {
 }
 
 /// Each order meets a host that has not seen it, woken before the clock starts.
-fn bytes_to_rules(trust: &Trust, order: &Envelope) -> Result<Figure> {
-    let delivery = Delivery { order: order.clone(), target: None, statement: None };
-    let frame = FromController::Deliver(Box::new(delivery)).encode().context("encoding a frame")?;
-    let body = frame.get(FRAME_HEADER..).context("an empty frame")?;
+fn bytes_to_rules(trust: &Trust, body: &[u8]) -> Result<Figure> {
     let (facts, names) = (facts(), TableNames::from_entropy([7; 8]));
     let (fresh, _) = Host::wake(identity()?, trust.clone(), Loaded::Absent, &now());
     let mut waiting: Vec<Host> = Vec::new();
@@ -177,7 +191,8 @@ fn order(trust: &Trust, signatures: u32) -> Result<Envelope> {
     sealed(PayloadType::Protect, strict::to_vec(&order)?, usize::try_from(signatures)?)
 }
 
-fn identity() -> Result<Identity> {
+/// Of the host that the orders of this benchmark are given to.
+pub(crate) fn identity() -> Result<Identity> {
     Ok(Identity {
         host_id: "srv-001".parse()?,
         host_key: public("srv-001")?,

@@ -1,0 +1,93 @@
+//! One host, from an order's bytes to rules in the kernel: the agent's own executor, disk and driver, in the
+//! network of a laboratory's server. The connection that brings the bytes is left out, and so is whatever
+//! comes after the cut.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use digue_agent::clocks::HostClocks;
+use digue_agent::drivers::{NetDriver, NftDriver, Place, capability};
+use digue_agent::execute::{Executor, Outlets};
+use digue_agent::kernel::KernelDriver;
+use digue_agent::keyfile::HostKey;
+use digue_agent::roots::Roots;
+use digue_agent::sd::ServiceManager;
+use digue_agent::store::Store;
+use digue_proto::frame::FromController;
+use digue_proto::host::{Host, Identity, Input};
+use digue_proto::rules::{RuleSet, Support};
+use digue_proto::trust_chain::Trust;
+use tokio::sync::mpsc;
+
+use crate::lab::Lab;
+use crate::namespace::{inside, servers};
+use crate::probe::{all_reach_outside, none_reaches_outside};
+use crate::verify::identity;
+use crate::watch::Watch;
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Measures `runs` times, each time on an open host that has a state on disk. `body` is the frame that
+/// brings the order, behind its length.
+///
+/// # Errors
+/// The host was not cut, or a part of the agent cannot be made.
+pub(crate) fn bytes_to_kernel(trust: &Trust, body: &[u8], runs: usize) -> Result<Vec<Duration>> {
+    let lab = Lab::up(1, true)?;
+    let servers = servers(lab.laboratory(), 1)?;
+    let support = capability().support;
+    let mut watch = Watch::open(&servers)?;
+    let mut times = Vec::with_capacity(runs);
+    for number in 0..=runs {
+        all_reach_outside(&servers)?;
+        let state = lab.file(&format!("state-{number}"));
+        std::fs::create_dir(&state).with_context(|| format!("creating {}", state.display()))?;
+        let (started, cuts) = watch.cuts_during(LIMIT, || {
+            let started = inside(&servers, |_, _| {
+                let mut executor = executor(&state, trust, support)?;
+                let started = Instant::now();
+                let FromController::Deliver(delivery) = FromController::decode(body)? else {
+                    bail!("the frame is another one");
+                };
+                executor.take(Input::Deliver(delivery), &mut VecDeque::new())?;
+                Ok((started, executor))
+            })?;
+            started.into_iter().next().context("there is no server")
+        })?;
+        none_reaches_outside(&servers)?;
+        let (started, executor) = started;
+        drop(executor);
+        inside(&servers, |_, place| Ok(NftDriver::open(place)?.apply(&RuleSet::empty())?))?;
+        if number > 0 {
+            times.push(cuts.since(started)?.1);
+        }
+    }
+    Ok(times)
+}
+
+/// An agent's core and hands, awake, with its first state written.
+fn executor(state: &std::path::Path, trust: &Trust, support: Support) -> Result<Executor<KernelDriver>> {
+    let clocks = HostClocks::new()?;
+    let (key, _) = HostKey::load_or_make(state)?;
+    let (store, loaded) = Store::open(state);
+    let identity = Identity { host_key: key.public().clone(), ..identity()? };
+    let (host, effects) = Host::wake(identity, trust.clone(), loaded, &clocks.now()?);
+    let driver = KernelDriver::open(
+        Place::current(true)?,
+        Arc::new(ServiceManager::none()),
+        Vec::new(),
+        support,
+        true,
+    )?;
+    // Nobody makes the connections that proofs ask for: they come after the cut.
+    let (proofs, _) = mpsc::channel(1);
+    let roots = Roots::of(state);
+    let root_version = Arc::new(AtomicU64::new(0));
+    let outlets = Outlets { driver, store, roots, key, clocks, proofs, root_version };
+    let mut executor = Executor::new(host, outlets);
+    executor.begin(effects)?;
+    Ok(executor)
+}
