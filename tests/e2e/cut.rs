@@ -360,6 +360,26 @@ fn flushing_and_deleting_rules_inside_a_cut_host_opens_nothing_even_for_a_moment
 }
 
 #[test]
+fn the_rules_of_a_cut_host_are_read_by_stock_nft() {
+    let Some(scene) = Scene::up(1) else { return };
+    if !has("nft") {
+        return;
+    }
+    scene.contain("cut", &["srv-001"]);
+    let listed = scene.inside("srv-001", &["nft", "list", "ruleset"]);
+    for family in ["inet", "bridge", "netdev"] {
+        assert_eq!(listed.matches(&format!("table {family} digue_")).count(), 2, "{family}: {listed}");
+    }
+    for word in ["policy drop", "10.77.0.2 . 7443", "hook postrouting priority 300", "hook egress", "\"eth0\""] {
+        assert!(listed.contains(word), "{word}: {listed}");
+    }
+    for table in scene.inside("srv-001", &["nft", "list", "tables"]).lines() {
+        let words: Vec<&str> = table.split(' ').collect();
+        scene.inside("srv-001", &[&["nft", "list"], &words[..]].concat());
+    }
+}
+
+#[test]
 fn foreign_rules_are_byte_identical_after_the_release() {
     let Some(scene) = Scene::up(1) else { return };
     if !has("nft") {

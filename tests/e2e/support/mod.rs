@@ -12,7 +12,7 @@ pub(crate) mod wire;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use digue_lab::control::{ProgramAction, Request, Response};
@@ -26,6 +26,8 @@ use serde_json::Value;
 
 /// Longest wait for anything.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest run of one command; an order waits at most 60 s for its proof.
+const LONGEST: Duration = Duration::from_secs(90);
 /// The context that the laboratory adds.
 const CONTEXT: &str = "lab";
 
@@ -38,17 +40,38 @@ pub(crate) struct Ran {
     shown: String,
 }
 
+fn read_all(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<String> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What a program wrote before it went wrong is shown all the same.
+        let _ = from.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
 impl Ran {
+    /// Runs a command to its end, and fails if that does not come.
+    #[track_caller]
     pub(crate) fn of(command: &mut Command) -> Self {
         let shown = format!("{command:?}");
-        let output = command.stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{shown}: {e}"));
-        Self::from_output(shown, &output)
-    }
-
-    pub(crate) fn from_output(shown: String, output: &Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let code = output.status.code().unwrap_or(-1);
-        Self { code, out: text(&output.stdout), err: text(&output.stderr), shown }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{shown}: {e}"));
+        let out = read_all(child.stdout.take().expect("standard output"));
+        let err = read_all(child.stderr.take().expect("standard error"));
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if started.elapsed() > LONGEST {
+                let _ = child.kill();
+                let _ = child.wait();
+                panic!("{shown} did not end within {} s", LONGEST.as_secs());
+            }
+            pause();
+        };
+        let (out, err) = (out.join().expect("read"), err.join().expect("read"));
+        Self { code: status.code().unwrap_or(-1), out, err, shown }
     }
 
     /// Asserts the exit code.
