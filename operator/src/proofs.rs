@@ -169,7 +169,7 @@ fn fold(
             }
         }
         let Some(own) = fleet.host_view(&row.name, now) else { continue };
-        if row.fresh && !signed_at.is_some_and(|at| at.0.abs_diff(now.0) <= CLOCK_ROOM_MS) {
+        if row.fresh && signed_at.is_none_or(|at| at.0.abs_diff(now.0) > CLOCK_ROOM_MS) {
             row.fresh = false;
             if signed_at.is_some() {
                 doubts.untimely.push(row.name.clone());

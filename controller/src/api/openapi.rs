@@ -76,7 +76,7 @@ mod tests {
         let description = description();
         assert!(description["openapi"].as_str().is_some_and(|v| v.starts_with("3.1")));
         let paths = description["paths"].as_object().expect("paths");
-        assert_eq!(paths.len(), 18);
+        assert_eq!(paths.len(), 19);
     }
 
     /// The members of a form, and those that may be missing.

@@ -133,6 +133,14 @@ async fn filters_choose_the_hosts_and_the_summary_counts_them_all() {
     assert_eq!(names("?label=site=nord&links=cut"), ["srv-002"]);
     assert_eq!(names("?links=cut&links=failed"), ["srv-002"]);
     assert!(names("?verdict=clean").is_empty());
+    let proofs = |query: &str| controller.get(&format!("/api/v1/proofs{query}")).1;
+    let first = proofs("?limit=2");
+    assert_eq!((first["proofs"].as_array().map(Vec::len), &first["next"]), (Some(2), &json!("srv-002")));
+    let shown = controller.get("/api/v1/hosts/srv-002").1;
+    assert_eq!(first["proofs"][1]["report"], shown["report_envelope"], "the row and its proof differ");
+    let rest = proofs("?after=srv-002");
+    assert_eq!((&rest["proofs"][0]["host"], &rest["next"]), (&json!("srv-003"), &Value::Null));
+    is_problem(&controller.get("/api/v1/proofs?after=SRV"), 400, "E0502");
     let (_, answer) = controller.get("/api/v1/hosts/srv-002");
     assert_eq!(answer["report"]["links"], "cut");
     assert_eq!(answer["report_envelope"]["payload_type"], "digue-report.v1");
