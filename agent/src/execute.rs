@@ -37,6 +37,10 @@ pub trait HostDriver: Send {
     fn rearm(&mut self, seconds: u32) -> Result<(), String>;
     /// Whether this driver itself made the rule set that the kernel gave this number.
     fn made(&self, generation: u32) -> bool;
+    /// What lets traffic of this host get around the rules in force, in words; nothing if none are.
+    fn ways_around(&mut self) -> Vec<String> {
+        Vec::new()
+    }
     /// Whether the rules in force are no longer those that the host's cards and routes ask for.
     fn outdated(&mut self) -> bool;
 }

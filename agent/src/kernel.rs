@@ -30,6 +30,8 @@ const REMEMBERED: usize = 32;
 const LEAVING: Duration = Duration::from_secs(5);
 /// How long opening waits for them; what still stands then is a difference, and tried again.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How often the full rules are tried before the minimal ones take their place.
+const FULL_TRIES: u32 = 3;
 /// Differences told in one report; the first ones say enough.
 const MOST_DRIFT: usize = 20;
 
@@ -149,8 +151,18 @@ impl KernelDriver {
     }
 
     fn load(&mut self, apply: &Apply) -> Result<Option<String>, DriverError> {
-        let (full, minimal) = self.compile(&apply.policy, &apply.blocked)?;
-        let applied = drivers::apply_or_minimal(&mut self.nft, &full, &minimal)?;
+        let (mut full, mut minimal) = self.compile(&apply.policy, &apply.blocked)?;
+        let mut tries = FULL_TRIES;
+        let applied = loop {
+            tries -= 1;
+            if tries == 0 {
+                break drivers::apply_or_minimal(&mut self.nft, &full, &minimal)?;
+            }
+            let Err(refusal) = self.nft.apply(&full) else { break drivers::Applied::Full };
+            tracing::warn!(%refusal, "full_rules_refused");
+            // A card may have gone since the rules were made for it.
+            (full, minimal) = self.compile(&apply.policy, &apply.blocked)?;
+        };
         self.remember_generation(self.nft.own_generation());
         self.asked = Some(full.digest());
         self.minimal = matches!(applied, drivers::Applied::Minimal(_));
@@ -298,6 +310,13 @@ impl HostDriver for KernelDriver {
         let after = self.nft.generation().map_err(|e| e.to_string())?;
         self.remember_generation((after == before.wrapping_add(1)).then_some(after));
         Ok(())
+    }
+
+    fn ways_around(&mut self) -> Vec<String> {
+        if !self.current.as_ref().is_some_and(|(policy, _)| policy.contains()) {
+            return Vec::new();
+        }
+        drivers::ways_around(&self.place).unwrap_or_else(|error| vec![format!("not looked for: {error}")])
     }
 
     fn outdated(&mut self) -> bool {

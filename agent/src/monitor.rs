@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::drivers::{DriverError, LinkChange, LinkMonitor, Place, RuleChange, RuleMonitor};
-use crate::runtime::Event;
+use crate::runtime::{CardNews, Event};
 
 /// Until a monitor that failed is opened again.
 const REOPEN: Duration = Duration::from_secs(5);
@@ -53,9 +53,18 @@ async fn cards(lab: bool, events: &mpsc::Sender<Event>) {
             let mut monitor = open(|| LinkMonitor::open(&Place::current(lab)?))?;
             loop {
                 let first = changes(&mut monitor, LinkMonitor::changes).await?;
-                let detail = burst(&mut monitor, first).await?;
-                let Some(detail) = detail else { continue };
-                if events.send(Event::Cards(detail)).await.is_err() {
+                // A renamed card may have lost its chains, so cards do not wait; what follows is gathered.
+                let (at_once, later): (Vec<_>, Vec<_>) =
+                    first.into_iter().partition(|change| *change != LinkChange::Routes);
+                if let Some(news) = news(&at_once)
+                    && events.send(Event::Cards(news)).await.is_err()
+                {
+                    return Ok(());
+                }
+                let rest = burst(&mut monitor, later).await?;
+                if let Some(news) = news(&rest)
+                    && events.send(Event::Cards(news)).await.is_err()
+                {
                     return Ok(());
                 }
             }
@@ -65,31 +74,37 @@ async fn cards(lab: bool, events: &mpsc::Sender<Event>) {
         tracing::error!(%error, "card_monitor_failed");
         sleep(REOPEN).await;
         let detail = "the kernel's news of cards were not heard for a while".to_owned();
-        if events.send(Event::Cards(detail)).await.is_err() {
+        if events.send(Event::Cards(CardNews { detail, lost: true })).await.is_err() {
             return;
         }
     }
 }
 
-/// Gathers what follows closely; says in words what happened to cards.
+/// Gathers what follows closely.
 async fn burst(
     monitor: &mut AsyncFd<Watched<LinkMonitor>>,
-    first: Vec<LinkChange>,
-) -> Result<Option<String>, MonitorError> {
-    let mut all = first;
+    mut all: Vec<LinkChange>,
+) -> Result<Vec<LinkChange>, MonitorError> {
     let end = Instant::now() + LONGEST_BURST;
     loop {
         tokio::select! {
             more = changes(monitor, LinkMonitor::changes) => all.extend(more?),
-            () = sleep(BURST) => break,
-            () = sleep_until(end) => break,
+            () = sleep(BURST) => return Ok(all),
+            () = sleep_until(end) => return Ok(all),
         }
     }
-    let mut words: Vec<String> = all.iter().map(describe).collect();
+}
+
+/// Says in words what happened; `None` if nothing did.
+fn news(changes: &[LinkChange]) -> Option<CardNews> {
+    let lost = |change: &LinkChange| matches!(change, LinkChange::Gone { .. } | LinkChange::Missed);
+    // What is gone comes first: a crowd of new cards must not push it out of the text.
+    let mut words: Vec<(bool, String)> = changes.iter().map(|c| (!lost(c), describe(c))).collect();
     words.sort_unstable();
     words.dedup();
     words.truncate(10);
-    Ok((!words.is_empty()).then(|| words.join("; ")))
+    let detail = words.into_iter().map(|(_, word)| word).collect::<Vec<_>>().join("; ");
+    (!changes.is_empty()).then(|| CardNews { detail, lost: changes.iter().any(lost) })
 }
 
 fn describe(change: &LinkChange) -> String {
@@ -97,6 +112,7 @@ fn describe(change: &LinkChange) -> String {
         LinkChange::Card { name, ifindex } => format!("card {name} ({ifindex}) appeared or changed"),
         LinkChange::Gone { name, ifindex } => format!("card {name} ({ifindex}) is gone"),
         LinkChange::Routes => "routes changed".to_owned(),
+        LinkChange::TrafficControl { ifindex } => format!("traffic control of card {ifindex} changed"),
         LinkChange::Missed => "the kernel dropped news of cards".to_owned(),
     }
 }

@@ -50,8 +50,8 @@ pub enum Event {
     Link(LinkEvent),
     /// Someone changed firewall rules, perhaps this agent.
     Rules(Vec<RuleChange>),
-    /// Cards or routes changed, in words.
-    Cards(String),
+    /// Cards or routes changed.
+    Cards(CardNews),
     /// A proof came to its end.
     Proved(Box<Proved>),
     /// It is time to read the rules back and say so.
@@ -60,6 +60,16 @@ pub enum Event {
     Tick,
     /// Finish what is under way and end.
     Stop,
+}
+
+/// What the kernel said of cards and routes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardNews {
+    /// In words.
+    pub detail: String,
+    /// Whether a card is gone, or news were lost. Then it does not matter that everything looks as before:
+    /// another card may stand in the place of one that now serves another namespace.
+    pub lost: bool,
 }
 
 impl From<LinkEvent> for Event {
@@ -122,6 +132,7 @@ where
         manager,
         stop: Arc::clone(&stop),
         recent: VecDeque::new(),
+        told_ways: BTreeSet::new(),
         kept: [None; 3],
         trouble: None,
     };
@@ -254,6 +265,8 @@ struct Worker<D> {
     manager: Arc<ServiceManager>,
     stop: Arc<AtomicBool>,
     recent: VecDeque<Envelope>,
+    /// Ways around the rules that were there at the last look.
+    told_ways: BTreeSet<String>,
     /// Orders of each stream already kept for people.
     kept: [Option<Digest>; 3],
     trouble: Option<String>,
@@ -312,16 +325,32 @@ impl<D: HostDriver> Worker<D> {
             Event::Link(LinkEvent::Roots(roots)) => vec![Input::Roots(roots)],
             Event::Link(LinkEvent::Stored(digest)) => vec![Input::Stored(digest)],
             Event::Rules(changes) => self.rules_changed(changes),
-            Event::Cards(detail) if self.executor.driver().outdated() => vec![Input::CardsChanged { detail }],
-            Event::Cards(_) => Vec::new(),
+            Event::Cards(CardNews { detail, lost }) => {
+                let mut inputs = self.ways_around();
+                if lost || self.executor.driver().outdated() {
+                    inputs.push(Input::CardsChanged { detail });
+                }
+                inputs
+            }
             Event::Proved(proved) => vec![Input::Proved(proved)],
             Event::HeartbeatDue => vec![Input::HeartbeatDue(self.executor.driver().read_back())],
             Event::Tick => {
                 self.manager.alive();
-                vec![Input::Tick]
+                let mut inputs = self.ways_around();
+                inputs.push(Input::Tick);
+                inputs
             }
             Event::Stop => Vec::new(),
         }
+    }
+
+    /// What lets traffic around the rules, as far as it was not told before.
+    fn ways_around(&mut self) -> Vec<Input> {
+        let found: BTreeSet<String> = self.executor.driver().ways_around().into_iter().collect();
+        let new = found.difference(&self.told_ways).cloned();
+        let inputs = new.map(|detail| Input::WayAround { detail }).collect();
+        self.told_ways = found;
+        inputs
     }
 
     /// One input for all that is news; what this agent made itself is none.

@@ -21,8 +21,11 @@ const NEWROUTE: u16 = 24;
 const DELROUTE: u16 = 25;
 const GETROUTE: u16 = 26;
 
-/// `RTMGRP_LINK`, `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE`.
-const GROUPS: u32 = 0x1 | 0x40 | 0x400;
+const NEWQDISC: u16 = 36;
+const NEWFILTER: u16 = 44;
+
+/// `RTMGRP_LINK`, `RTMGRP_TC`, `RTMGRP_IPV4_ROUTE` and `RTMGRP_IPV6_ROUTE`.
+const GROUPS: u32 = 0x1 | 0x8 | 0x40 | 0x400;
 
 const ETHERNET: u16 = 1;
 const LOOPBACK_FLAG: u32 = 0x8;
@@ -193,6 +196,11 @@ pub enum LinkChange {
     },
     /// Routes changed.
     Routes,
+    /// A queue or filter was put on a card.
+    TrafficControl {
+        /// The card's number.
+        ifindex: u32,
+    },
     /// Events were lost: there were too many.
     Missed,
 }
@@ -236,6 +244,9 @@ impl LinkMonitor {
                     LinkChange::Gone { name: card.name, ifindex: card.ifindex }
                 }
                 NEWROUTE | DELROUTE => LinkChange::Routes,
+                NEWQDISC | NEWFILTER => LinkChange::TrafficControl {
+                    ifindex: ne32(body.get(4..8).ok_or(Malformed("short traffic control message"))?)?,
+                },
                 _ => continue,
             };
             if found.last() != Some(&change) {

@@ -39,6 +39,11 @@ pub enum Input {
         /// What the kernel said.
         detail: String,
     },
+    /// Something was found by which this host's traffic can get around the rules.
+    WayAround {
+        /// What, and where.
+        detail: String,
+    },
     /// A controller answered: its nonce for heartbeats.
     Connected(Nonce),
     /// The connection ended.

@@ -188,6 +188,12 @@ impl Host {
                     self.apply(now, &mut effects);
                 }
             }
+            Input::WayAround { detail } => {
+                if self.has_rules() {
+                    self.state.raise_alarm("way_around", &detail, now.wall());
+                    effects.push(note("way_around", detail));
+                }
+            }
             Input::Connected(nonce) => {
                 self.connected = Some(nonce);
                 self.management_seen(now, &mut effects);

@@ -5,7 +5,7 @@
 //! caller's to leave out: there is no clock here.
 
 use super::accept::{CONTROLLERS, List, Maker, Side, octets, rule};
-use super::facts::{Card, HostFacts, LinkLayer};
+use super::facts::{Card, HostFacts, LinkLayer, Support};
 use super::field::{Base, Field};
 use super::names::{Role, TableNames};
 use super::ranges::intervals;
@@ -23,6 +23,12 @@ pub const CANARY_ETHERTYPE: u16 = 0x88b5;
 /// The kernel accepts at most 256 cards in one chain.
 const CARDS_PER_CHAIN: usize = 200;
 const LOOPBACK_INDEX: u32 = 1;
+
+/// Ingress first, before any flow table.
+const INGRESS: i32 = -500;
+/// Egress last: a chain of others that runs later can give a frame to an allowed peer another destination.
+/// Among equals the kernel puts the newest first, so nobody gets behind ours once they are loaded.
+const EGRESS: i32 = i32::MAX;
 
 // Numbers of nft's own types, by which `nft list` knows how to show keys.
 const TYPE_NFPROTO: u32 = 2;
@@ -130,15 +136,11 @@ impl Build<'_> {
     fn netdev(&self) -> Vec<Chain> {
         let mut chains = Vec::new();
         for (layer, layer_name) in [(LinkLayer::Ethernet, "ethernet"), (LinkLayer::Bare, "bare")] {
-            let mut cards: Vec<&Card> = self.facts.external().filter(|c| c.link_layer == layer).collect();
+            let mut cards: Vec<&Card> = self.bound().filter(|c| c.link_layer == layer).collect();
             cards.sort_unstable();
             for (number, cards) in cards.chunks(CARDS_PER_CHAIN).enumerate() {
                 let suffix = if number == 0 { String::new() } else { format!("_{}", number + 1) };
-                // Ingress first, before any flow table; egress last, after anything that rewrites.
-                for (side, point, priority, word, supported) in [
-                    (Side::Out, HookPoint::Egress, 500, "egress", self.facts.support.egress),
-                    (Side::In, HookPoint::Ingress, -500, "ingress", self.facts.support.ingress),
-                ] {
+                for (side, point, priority, word, supported) in self.sides() {
                     if supported {
                         let name = format!("{word}_{layer_name}{suffix}");
                         let mut chain = self.card_chain(&name, point, priority, layer, side);
@@ -151,6 +153,20 @@ impl Build<'_> {
             }
         }
         chains
+    }
+
+    const fn sides(&self) -> [(Side, HookPoint, i32, &'static str, bool); 2] {
+        let Support { egress, ingress, .. } = self.facts.support;
+        [
+            (Side::Out, HookPoint::Egress, EGRESS, "egress", egress),
+            (Side::In, HookPoint::Ingress, INGRESS, "ingress", ingress),
+        ]
+    }
+
+    /// The cards that chains can name. A name that is no text cannot be given back to the kernel as it was;
+    /// such a card counts as not covered.
+    fn bound(&self) -> impl Iterator<Item = &Card> {
+        self.facts.external().filter(|card| !card.name.contains(char::REPLACEMENT_CHARACTER))
     }
 
     fn card_chain(&self, name: &str, point: HookPoint, priority: i32, layer: LinkLayer, side: Side) -> Chain {

@@ -28,7 +28,17 @@ pub fn diff(meant: &RuleSet, observed: &ObservedNet) -> Vec<Drift> {
     }
     let extra = left.into_iter().map(|o| &o.table);
     drift.extend(extra.map(|t| Drift::ExtraTable { family: t.family, name: t.name.clone() }));
+    later_chains(meant, observed, &mut drift);
     drift
+}
+
+/// A packet to an allowed peer is checked, then given another destination: whoever comes last decides.
+fn later_chains(meant: &RuleSet, observed: &ObservedNet, drift: &mut Vec<Drift>) {
+    let hooks = meant.tables.iter().flat_map(|t| &t.chains).filter_map(|chain| chain.hook.as_ref());
+    let ours = hooks.filter(|hook| hook.point == HookPoint::Egress).map(|hook| hook.priority).min();
+    let Some(ours) = ours else { return };
+    let later = observed.foreign_egress.iter().filter(|chain| chain.priority >= ours);
+    drift.extend(later.map(|chain| Drift::LaterChain { place: chain.place.clone() }));
 }
 
 /// Every card of the host that a chain should cover and does not, and the other way round. A chain bound to

@@ -88,6 +88,11 @@ pub enum Drift {
         /// The set.
         place: String,
     },
+    /// A chain of others sees frames after ours did, and may send them elsewhere.
+    LaterChain {
+        /// The chain.
+        place: String,
+    },
     /// A card of the host that no chain covers.
     UncoveredCard {
         /// The card.
@@ -126,6 +131,9 @@ impl fmt::Display for Drift {
             Self::MissingElement { place, element } => write!(f, "{place}: {element} is missing"),
             Self::ExtraElement { place, element } => write!(f, "{place}: {element} was not meant"),
             Self::Lifted { place } => write!(f, "{place}: the kernel's timer has run out, the host is open"),
+            Self::LaterChain { place } => {
+                write!(f, "{place} can still change frames that the rules have let pass")
+            }
             Self::UncoveredCard { card, hook } => write!(f, "no {hook} chain covers the card {card}"),
             Self::MissingCard { card, place } => {
                 write!(f, "{place} is bound to {card}, which does not exist")

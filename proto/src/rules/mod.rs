@@ -31,7 +31,7 @@ pub use facts::{Card, HostFacts, LinkLayer, Support};
 pub use field::{Base, Field};
 pub use flow::{Flow, allows};
 pub use names::{Role, TableNames};
-pub use observed::{CounterReading, ForeignTable, ObservedNet, ObservedTable, Owner, Timer};
+pub use observed::{CounterReading, ForeignEgress, ForeignTable, ObservedNet, ObservedTable, Owner, Timer};
 pub use ruleset::{
     Chain, ChainKind, Element, Expr, Family, Hook, HookPoint, Op, RejectWith, Rule, RuleSet, Set, Table,
     Verdict,

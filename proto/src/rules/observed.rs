@@ -37,6 +37,16 @@ pub struct ForeignTable {
     pub name: String,
 }
 
+/// A chain of others on frames that a card is about to send.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForeignEgress {
+    /// The chain and its table.
+    pub place: String,
+    /// Lower runs earlier.
+    pub priority: i32,
+}
+
 /// The state of one counter.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -83,6 +93,8 @@ pub struct ObservedNet {
     pub tables: Vec<ObservedTable>,
     /// All other tables; sorted.
     pub foreign: Vec<ForeignTable>,
+    /// What others do with frames that leave; sorted.
+    pub foreign_egress: Vec<ForeignEgress>,
     /// Our counters; sorted.
     pub counters: Vec<CounterReading>,
     /// Our running timers; sorted.

@@ -4,8 +4,8 @@
 //! an error is never read as "nothing there".
 
 use digue_proto::rules::{
-    Chain, ChainKind, CounterReading, Element, Family, ForeignTable, Hook, ObservedNet, ObservedTable, Owner,
-    Rule, Set, Table, Timer, Verdict,
+    Chain, ChainKind, CounterReading, Element, Family, ForeignEgress, ForeignTable, Hook, HookPoint,
+    ObservedNet, ObservedTable, Owner, Rule, Set, Table, Timer, Verdict,
 };
 
 use super::code::{self, chain, rule, set, table};
@@ -117,12 +117,14 @@ pub fn decode(
         owner_supported,
         tables: Vec::new(),
         foreign: Vec::new(),
+        foreign_egress: Vec::new(),
         counters: Vec::new(),
         timers: Vec::new(),
     };
     for body in &dumps.tables {
         let raw = RawTable::parse(body)?;
         let Some(mut found) = raw.ours() else {
+            foreign_egress(dumps, &raw.key, &mut observed.foreign_egress)?;
             observed.foreign.push(ForeignTable { family: code::family_name(raw.key.0), name: raw.key.1 });
             continue;
         };
@@ -139,6 +141,7 @@ pub fn decode(
     }
     observed.tables.sort_by(|a, b| (a.table.family, &a.table.name).cmp(&(b.table.family, &b.table.name)));
     observed.foreign.sort_unstable();
+    observed.foreign_egress.sort_unstable();
     observed.counters.sort_unstable();
     observed.timers.sort_unstable();
     Ok(observed)
@@ -184,6 +187,26 @@ fn chains(
     }
     chains.sort_unstable();
     Ok(chains)
+}
+
+/// Chains of a foreign table on frames that cards are about to send.
+fn foreign_egress(dumps: &Dumps, key: &TableKey, found: &mut Vec<ForeignEgress>) -> Result<(), Malformed> {
+    if code::family_of(key.0) != Some(Family::Netdev) {
+        return Ok(());
+    }
+    for body in &dumps.chains {
+        let item = Item::parse(body)?;
+        if !item.is_of(key, chain::TABLE)? {
+            continue;
+        }
+        if let Some(hook) = hook(&item, Family::Netdev)?
+            && hook.point == HookPoint::Egress
+        {
+            let place = format!("chain {} of the foreign netdev table {}", item.text(chain::NAME)?, key.1);
+            found.push(ForeignEgress { place, priority: hook.priority });
+        }
+    }
+    Ok(())
 }
 
 fn hook(item: &Item<'_>, family: Family) -> Result<Option<Hook>, Malformed> {

@@ -75,6 +75,7 @@ fn observed(rules: &RuleSet) -> ObservedNet {
         owner_supported: Some(true),
         tables,
         foreign: Vec::new(),
+        foreign_egress: Vec::new(),
         counters: Vec::new(),
         timers: Vec::new(),
     }
@@ -269,7 +270,7 @@ fn mutate(rules: &mut RuleSet, kind: u8, pick: usize) {
             let hook = at(&mut table.chains, pick).hook.as_mut().expect("a base chain");
             match kind {
                 11 => hook.policy = Verdict::Accept,
-                12 => hook.priority += 1,
+                12 => hook.priority = hook.priority.wrapping_add(1),
                 13 => hook.point = HookPoint::Other(9),
                 14 => hook.kind = ChainKind::Other("nat".into()),
                 _ => hook.devices.push("eth9".into()),
