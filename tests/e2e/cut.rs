@@ -370,7 +370,9 @@ fn the_rules_of_a_cut_host_are_read_by_stock_nft() {
     for family in ["inet", "bridge", "netdev"] {
         assert_eq!(listed.matches(&format!("table {family} digue_")).count(), 2, "{family}: {listed}");
     }
-    for word in ["policy drop", "10.77.0.2 . 7443", "hook postrouting priority 300", "hook egress", "\"eth0\""] {
+    for word in
+        ["policy drop", "10.77.0.2 . 7443", "hook postrouting priority 300", "hook egress", "\"eth0\""]
+    {
         assert!(listed.contains(word), "{word}: {listed}");
     }
     for table in scene.inside("srv-001", &["nft", "list", "tables"]).lines() {
