@@ -1,9 +1,10 @@
 //! Answers of the host's own hands that come late: a proof gathered before the last change proves nothing,
 //! and an application that was overtaken says nothing about the one in force.
 
+use digue_proto::frame::Delivery;
 use digue_proto::host::{Applied, Input, Observed, Proved};
 use digue_proto::id::{Digest, UnixMillis};
-use digue_proto::report::{Check, Links};
+use digue_proto::report::{Check, Links, Outcome};
 
 use crate::support::world::{T0, isolate_policy};
 use crate::support::{Machine, World};
@@ -51,6 +52,39 @@ fn the_answer_to_an_application_that_was_overtaken_is_ignored() {
     machine.pass(6_000);
     machine.tick().expect("no crash was asked for");
     assert_eq!(machine.links(), Links::Cut, "and the newer order is tried again");
+}
+
+/// The newer order's proofs are not the older one's.
+#[test]
+fn an_order_that_was_overtaken_before_it_was_proven_is_never_called_verified() {
+    let world = World::new();
+    let mut machine = Machine::new(&world);
+    machine.faults.management = true;
+    let (first, second) = (world.cut(1).deliver(), world.contain(2, isolate_policy()).deliver());
+    machine.answer(&first);
+    machine.answer(&second);
+    machine.faults.management = false;
+    machine.pass(16_000);
+    machine.tick().expect("no crash was asked for");
+    let last = |delivery: &Delivery| machine.receiver.outcomes(delivery.order.digest()).pop();
+    assert_eq!(last(&first), Some(Outcome::Applied {}));
+    assert_eq!(last(&second), Some(Outcome::Verified {}));
+}
+
+/// The link is up before the core is told; an answer sent then would come before those it follows.
+#[test]
+fn a_repeat_is_not_answered_before_the_documents_that_wait_are_sent() {
+    let world = World::new();
+    let mut machine = Machine::new(&world);
+    machine.disconnect().expect("no crash was asked for");
+    let cut = world.cut(1).deliver();
+    machine.give(&cut).expect("no crash was asked for");
+    machine.connected = true;
+    let heard = machine.receiver.chain.len();
+    machine.give(&cut).expect("no crash was asked for");
+    assert_eq!(machine.receiver.chain.len(), heard);
+    machine.connect().expect("it connects");
+    assert!(machine.receiver.chain.len() > heard, "they come in their order");
 }
 
 /// The shell lost an answer: the application is asked for again rather than waited for for ever.
