@@ -7,10 +7,10 @@ use std::net::Shutdown;
 use std::process::Command;
 
 use digue_agent::drivers::{
-    NetDriver, NftDriver, Place, end_sessions, facts, flush_conntrack, namespaces, probe, within,
+    NetDriver, NftDriver, Place, end_sessions, facts, flush_conntrack, namespaces, probe, ways_around, within,
 };
 use digue_proto::policy::{BlockList, Direction, Exception, Policy, Profile, Transport};
-use digue_proto::rules::{Family, HostFacts, Role, RuleSet, Support, allows, compile, coverage};
+use digue_proto::rules::{Drift, Family, HostFacts, Role, RuleSet, Support, allows, compile, coverage, diff};
 use support::raw::send_frame;
 use support::{
     CONTROLLER, CONTROLLER6, INTERNAL, INTERNAL6, Net, OUTSIDE, OUTSIDE6, World, has, ip, names, policy,
@@ -261,6 +261,74 @@ fn address_translation_of_the_controllers_own_tuple_does_not_leak() {
 }
 
 /// An Ethernet frame with an IPv4 packet from `source` to `target`.
+/// A chain that gives datagrams to an internal address another destination.
+fn redirect_internal(chain: &str, priority: i32) {
+    let hook = format!("{{ type filter hook egress device eth0 priority {priority}; }}");
+    run("nft", &format!("add chain netdev trick {chain} {hook}")).expect("a chain");
+    let rule = "ip daddr 10.77.0.9 udp dport 445 ip daddr set 198.51.100.66";
+    run("nft", &format!("add rule netdev trick {chain} {rule}")).expect("a rule");
+}
+
+#[test]
+fn a_chain_that_redirects_what_the_rules_let_pass_does_not_leak_or_is_told() {
+    let name = "a_chain_that_redirects_what_the_rules_let_pass_does_not_leak_or_is_told";
+    if !private_network(name) || !has("nft") {
+        return;
+    }
+    let mut host = Host::new();
+    let outside = [198, 51, 100, 66];
+    let send = || {
+        let socket = std::net::UdpSocket::bind("10.77.1.1:0").expect("a socket");
+        _ = socket.send_to(b"hidden", INTERNAL);
+    };
+    run("nft", "add table netdev trick").expect("a table");
+    redirect_internal("before", i32::MAX);
+    host.world.wire.frames();
+    send();
+    assert!(host.leaks() > 0, "the trick works on an open host");
+    run("nft", "delete table netdev trick").expect("the table is gone");
+
+    let rules = host.cut(Profile::Cut);
+    run("nft", "add table netdev trick").expect("a table");
+    for (chain, priority) in [("early", 0), ("late", i32::MAX - 1), ("last", i32::MAX)] {
+        redirect_internal(chain, priority);
+        send();
+        assert_eq!(host.world.wire.holding(&outside), 0, "{chain}");
+    }
+    let told = diff(&rules, &host.driver.read().expect("read"));
+    assert!(matches!(told.as_slice(), [Drift::LaterChain { place }] if place.contains("last")), "{told:#?}");
+
+    // Loaded anew, ours come before it: that cannot be helped, so it is never called verified.
+    let rules = host.cut(Profile::Cut);
+    assert!(!diff(&rules, &host.driver.read().expect("read")).is_empty());
+    run("nft", "delete table netdev trick").expect("the table is gone");
+    assert_eq!(diff(&rules, &host.driver.read().expect("read")), []);
+}
+
+#[test]
+fn filters_that_act_after_the_rules_are_found() {
+    if !private_network("filters_that_act_after_the_rules_are_found") || !has("tc") {
+        return;
+    }
+    let host = Host::new();
+    let found = || ways_around(&host.place).expect("looked for");
+    let before = found();
+    if run("tc", "qdisc add dev eth0 clsact").is_err() {
+        eprintln!("skipped: this kernel has no clsact");
+        return;
+    }
+    assert_eq!(found(), before, "a queue alone does nothing");
+    let filter =
+        "filter add dev eth0 egress protocol ip u32 match u32 0 0 action mirred egress mirror dev lo";
+    if run("tc", filter).is_err() {
+        eprintln!("skipped: this kernel has no u32 filter or no mirred action");
+        return;
+    }
+    let after = found();
+    let new: Vec<&String> = after.iter().filter(|way| !before.contains(way)).collect();
+    assert_eq!(new, ["traffic control on eth0: filter u32 in clsact"]);
+}
+
 fn ipv4_frame(mac: [u8; 6], source: [u8; 4], target: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0xff; 6];
     frame.extend(mac);
