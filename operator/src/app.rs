@@ -1,10 +1,12 @@
 //! What every command shares: the language, the terminal, the context, and how to ask for a confirmation.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use digue_proto::envelope::Envelope;
+use digue_proto::envelope::{Envelope, PayloadType};
+use digue_proto::trust::{Class, Role, RootV1};
 use digue_proto::trust_chain::Trust;
+use digue_proto::verify::SignatureError;
 
 use crate::client::Client;
 use crate::client::api;
@@ -89,11 +91,12 @@ impl App {
 
     /// Adds the signatures of `signers` to an envelope, and checks that each counts before it is kept.
     ///
-    /// `counted` gives the number of distinct persons whose signatures count.
+    /// `counted` gives the number of distinct persons whose signatures count; `root` says who may sign what.
     pub(crate) async fn add_signatures(
         &self,
         envelope: &mut Envelope,
         keys: &[PathBuf],
+        root: &RootV1,
         counted: impl Fn(&Envelope) -> digue_proto::verify::Tally<digue_proto::id::PersonId>,
     ) -> Outcome<()> {
         for key in keys {
@@ -114,6 +117,9 @@ impl App {
             let shown = key.display().to_string();
             let reason = after.rejected.last().filter(|_| after.rejected.len() > before.rejected.len());
             match reason {
+                Some(SignatureError::UnknownKey(_)) => {
+                    return Err(Problem::new("E0612", without_role(root, key, envelope.payload_type, shown)));
+                }
                 Some(reason) => {
                     let problem = Problem::new("E0612", msg!("signature-not-counted", path = shown));
                     return Err(problem.because(reason));
@@ -123,6 +129,23 @@ impl App {
             }
         }
         Ok(())
+    }
+}
+
+/// Why the key of a file does not count here: whose it is, the role that is missing, and who has it.
+fn without_role(root: &RootV1, key: &Path, payload_type: PayloadType, shown: String) -> Message {
+    let public = keygen::public_key(key).ok();
+    let owner = root.persons.iter().find(|p| p.keys.iter().any(|k| Some(&k.key) == public.as_ref()));
+    let role = Class::of(payload_type).map(Class::role);
+    let assigned = root.roles.iter().find(|r| Some(r.role) == role);
+    let holders = assigned.map_or_else(Vec::new, |r| r.persons.iter().map(ToString::to_string).collect());
+    let (role, holders) = (role.map_or("-", Role::as_str), holders.join(", "));
+    match owner {
+        Some(person) => {
+            let name = person.id.to_string();
+            msg!("signature-no-role", path = shown, name = name, role = role, holders = holders)
+        }
+        None => msg!("signature-nobody", path = shown, role = role, holders = holders),
     }
 }
 

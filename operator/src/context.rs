@@ -309,12 +309,17 @@ impl Context {
         if let Some(signer) = self.signers.iter().find(|s| s.name.as_str() == asked) {
             return Ok(signer.key.clone());
         }
-        key_file(config, asked)
+        let names: Vec<String> = self.signers.iter().map(|s| s.name.to_string()).collect();
+        key_file_or(config, asked, &names)
     }
 }
 
 /// The key file that a `--sign` value names outside any context.
 pub(crate) fn key_file(config: &ConfigDir, asked: &str) -> Outcome<PathBuf> {
+    key_file_or(config, asked, &[])
+}
+
+fn key_file_or(config: &ConfigDir, asked: &str, known: &[String]) -> Outcome<PathBuf> {
     let path = PathBuf::from(asked);
     if path.is_file() {
         return Ok(path);
@@ -325,7 +330,14 @@ pub(crate) fn key_file(config: &ConfigDir, asked: &str) -> Outcome<PathBuf> {
             return Ok(found);
         }
     }
-    Err(Problem::new("E0611", msg!("signer-unknown", name = asked)))
+    Err(Problem::new(
+        "E0611",
+        msg!(
+            "signer-unknown",
+            name = asked,
+            known = if known.is_empty() { "-".to_owned() } else { known.join(", ") }
+        ),
+    ))
 }
 
 #[cfg(test)]

@@ -324,6 +324,17 @@ pub(crate) async fn conclude(
     if !waiting.is_empty() {
         app.note(&msg!("order-waits-for", list = crate::plan::show::names(waiting.into_iter())));
     }
+    let between = |phase| matches!(phase, Phase::Sent | Phase::Acknowledged | Phase::Applied);
+    let unsettled: Vec<String> = view
+        .hosts
+        .iter()
+        .filter(|h| between(h.phase))
+        .map(|h| format!("{} ({})", h.host, app.say(&words::phase(h.phase))))
+        .collect();
+    if !unsettled.is_empty() {
+        let id = order.order_id.short();
+        app.note(&msg!("order-unsettled", list = unsettled.join(", "), id = id));
+    }
     let unconfirmed = unconfirmed(session, inventory, order, view).await?;
     let counts = Counts::of(&view.hosts);
     let confirmed = counts.verified - unconfirmed.len();

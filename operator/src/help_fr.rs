@@ -66,7 +66,10 @@ const TEXTS: &[(&str, &str)] = &[
     ("plan", "Calculer ce qu'un ordre ferait, et le figer"),
     ("plan cut", "Couper les liens externes ; les réseaux internes restent ouverts"),
     ("plan isolate", "Isoler : seuls les contrôleurs et les flux gardés restent ouverts"),
-    ("plan dark", "Tout fermer : rien ne reste ouvert, les ordres arrivent par navette"),
+    (
+        "plan dark",
+        "Tout fermer : rien ne reste ouvert, pas même les contrôleurs ; aucun ordre ne rouvre par le réseau",
+    ),
     ("plan adjust", "Changer un endiguement vers quelque chose de peut-être plus ouvert"),
     ("plan adjust.isolate", "Isoler au lieu de couper"),
     ("plan release", "Rouvrir les serveurs confirmés sains"),
@@ -80,10 +83,10 @@ const TEXTS: &[(&str, &str)] = &[
     ("plan unblock.net", "Réseau ou adresse, tel qu'il figure dans la liste ; peut être répété"),
     ("plan report", "Demander un rapport complet"),
     ("*.allow_self_cut", "L'ordre peut couper l'agent de ses propres contrôleurs"),
-    ("plan *.hosts", "Serveurs par nom"),
+    ("plan *.hosts", "Serveurs par nom, séparés par des virgules ou des espaces"),
     (
         "plan *.labels",
-        "Serveurs par étiquette : c=v, c!=v, séparés par des virgules ; les options répétées s'ajoutent",
+        "Serveurs par étiquette : c=v, c!=v, séparés par des virgules ; toutes doivent être vraies, aussi d'une option à l'autre",
     ),
     ("plan *.all", "Tous les serveurs de l'inventaire signé"),
     ("plan *.incident", "L'incident, comme dans la main courante"),
@@ -138,7 +141,12 @@ const TEXTS: &[(&str, &str)] = &[
     ("verdict list", "Lister les déclarations en vigueur"),
     ("verdict list.host", "Seulement sur ce serveur"),
     ("verdict set", "Déclarer des serveurs sains, suspects ou compromis, et le signer"),
-    ("verdict set.hosts", "Serveurs, séparés par des virgules"),
+    ("verdict set.hosts", "Serveurs par nom, séparés par des virgules ; ou choisis par -l ou --all"),
+    (
+        "verdict set.labels",
+        "Serveurs par étiquette : c=v, c!=v, séparés par des virgules ; toutes doivent être vraies, aussi d'une option à l'autre",
+    ),
+    ("verdict set.all", "Tous les serveurs de l'inventaire signé"),
     ("verdict set.verdict", "Ce qui est déclaré"),
     ("verdict set.reason", "Pourquoi ; c'est signé et montré partout"),
     (

@@ -45,7 +45,10 @@ pub(crate) async fn submit(
     app.confirm_count(question, changed)?;
     let payload = strict::to_vec(&inventory).or_problem(refused)?;
     let mut envelope = Envelope { payload_type: PayloadType::Inventory, payload, signatures: Vec::new() };
-    app.add_signatures(&mut envelope, &keys, |e| session.trust.tally(e, Class::Inventory)).await?;
+    app.add_signatures(&mut envelope, &keys, session.trust.root(), |e| {
+        session.trust.tally(e, Class::Inventory)
+    })
+    .await?;
     match session.trust.verify_inventory(&envelope) {
         Ok(_) => {}
         Err(VerifyError::Threshold { have, need, .. }) => {

@@ -1,5 +1,7 @@
 //! Choosing hosts by label (`-l site=annexe`), by name, or all; never all by default.
 
+use std::collections::BTreeSet;
+
 use digue_proto::fleet::view::HostView;
 use digue_proto::id::HostId;
 use digue_proto::trust::Label;
@@ -50,10 +52,10 @@ impl Labels {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Selection {
-    /// Hosts by name.
-    #[arg(value_name = "HOST")]
+    /// Hosts by name; commas or spaces between them.
+    #[arg(value_name = "HOST", value_delimiter = ',')]
     pub(crate) hosts: Vec<HostId>,
-    /// Hosts by label: k=v, k!=v, joined by commas; repeated options join too.
+    /// Hosts by label: k=v, k!=v, joined by commas; all of them must hold, also over repeated options.
     #[arg(short = 'l', long = "label", value_name = "K=V")]
     pub(crate) labels: Vec<Labels>,
     /// Every host of the signed inventory.
@@ -85,7 +87,26 @@ impl Selection {
                 self.all || named || labelled
             })
             .collect();
-        if chosen.is_empty() { Err(Problem::new("E0654", msg!("target-empty"))) } else { Ok(chosen) }
+        if chosen.is_empty() {
+            return Err(Problem::new("E0654", msg!("target-empty", known = self.known(rows))));
+        }
+        Ok(chosen)
+    }
+
+    /// The values that the asked keys have in the inventory: the place to find one's own typing error.
+    fn known(&self, rows: &[HostView]) -> String {
+        let labels = || rows.iter().flat_map(|row| &row.labels);
+        let mut keys: BTreeSet<&str> =
+            self.labels.iter().flat_map(|l| &l.0).map(|t| t.key.as_str()).collect();
+        if !keys.iter().any(|key| labels().any(|l| l.key == *key)) {
+            keys = labels().map(|l| l.key.as_str()).collect();
+            return keys.into_iter().map(|key| format!("{key}=…")).collect::<Vec<_>>().join(", ");
+        }
+        let values: BTreeSet<String> = labels()
+            .filter(|l| keys.contains(l.key.as_str()))
+            .map(|l| format!("{}={}", l.key, l.value))
+            .collect();
+        values.into_iter().collect::<Vec<_>>().join(", ")
     }
 }
 

@@ -1,6 +1,6 @@
 //! The words of states, the same in every list, line and prompt.
 
-use digue_proto::fleet::view::{HostView, OrderState, Phase, Verdict};
+use digue_proto::fleet::view::{HostView, OrderState, OrderView, Phase, Verdict};
 use digue_proto::report::Links;
 
 use crate::app::App;
@@ -44,11 +44,21 @@ pub(crate) fn phase(phase: Phase) -> Message {
 }
 
 /// A state of an order.
-pub(crate) fn order_state(state: OrderState) -> Message {
+fn order_state(state: OrderState) -> Message {
     match state {
         OrderState::AwaitingSignatures => msg!("order-awaiting"),
         OrderState::Sealed => msg!("order-sealed"),
         OrderState::Cancelled => msg!("order-cancelled"),
+    }
+}
+
+/// How far an order has come: its state, or that every host of it proved it.
+pub(crate) fn order_progress(order: &OrderView) -> Message {
+    let everywhere = !order.hosts.is_empty() && order.hosts.iter().all(|h| h.phase == Phase::Verified);
+    if order.state == OrderState::Sealed && everywhere {
+        msg!("order-all-verified")
+    } else {
+        order_state(order.state)
     }
 }
 

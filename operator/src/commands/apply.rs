@@ -194,7 +194,7 @@ async fn signed(
 ) -> Outcome<OrderBundle> {
     let mut bundle = frozen.bundle();
     let tally = |envelope: &Envelope| session.trust.tally(envelope, read.class);
-    app.add_signatures(&mut bundle.order, keys, tally).await?;
+    app.add_signatures(&mut bundle.order, keys, session.trust.root(), tally).await?;
     not_too_early(session, read, &bundle.order)?;
     Ok(bundle)
 }

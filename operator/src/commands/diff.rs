@@ -73,14 +73,19 @@ pub(crate) async fn run(app: &App, args: Diff) -> Outcome<Exit> {
     }
     if groups.is_empty() {
         let host = args.host.map_or_else(String::new, |h| h.to_string());
-        return Err(Problem::new("E0640", msg!("host-not-in-plan", host = host)));
+        return Err(Problem::new("E0654", msg!("host-not-in-plan", host = host)));
     }
     app.note(&msg!("diff-facts-unknown"));
     for (before, hosts) in &groups {
         let after = after(&read.order.action, before);
         output::print(&format!("# {}", show::names(hosts.iter())))?;
         for (title, policy) in [(msg!("diff-before"), &before.0), (msg!("diff-after"), &after.0)] {
-            output::print(&format!("# {} : {}", app.say(&title), show::stays_open(app, policy).join("; ")))?;
+            output::print(&format!(
+                "# {}{} {}",
+                app.say(&title),
+                app.speaker.lang().colon(),
+                show::stays_open(app, policy).join("; ")
+            ))?;
         }
         let lines = unified(&rules(before), &rules(&after));
         output::print(&if lines.is_empty() { app.say(&msg!("diff-none")) } else { lines.join("\n") })?;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use digue_proto::fleet::view::{API_VERSION, HostView, Verdict};
 use digue_proto::id::HostId;
+use digue_proto::policy::Profile;
 use digue_proto::report::Links;
 use digue_proto::trust::Label;
 use serde_json::json;
@@ -200,6 +201,15 @@ async fn show(app: &App, host: &HostId, as_json: bool) -> Outcome<Exit> {
         (app.say(&msg!("column-verdict")), format!("{} {}", words::verdict_cell(app, row), list(&signers))),
         (app.say(&msg!("host-lapsed")), text(&row.lapsed)),
         (app.say(&msg!("column-links")), words::links_cell(app, row)),
+        (
+            app.say(&msg!("host-profile")),
+            report.as_ref().map_or_else(String::new, |r| profile(app, r.policy.profile)),
+        ),
+        (app.say(&msg!("host-order")), row.order_id.map_or_else(String::new, |id| id.short())),
+        (
+            app.say(&msg!("host-awaited")),
+            list(&row.unconfirmed.iter().map(|id| id.short()).collect::<Vec<_>>()),
+        ),
         (app.say(&msg!("column-heard")), host_table::last_heard(app, row, now)),
         (app.say(&msg!("column-level")), row.level.map_or_else(String::new, |l| format!("{l:?}"))),
         (app.say(&msg!("host-key")), row.host_key.as_ref().map_or_else(String::new, ToString::to_string)),
@@ -231,6 +241,15 @@ async fn show(app: &App, host: &HostId, as_json: bool) -> Outcome<Exit> {
         shown.map(|(title, value)| format!("{title:<22} {}", output::printable(&value))).collect();
     output::print(&shown.join("\n"))?;
     Ok(Exit::Done)
+}
+
+fn profile(app: &App, profile: Profile) -> String {
+    app.say(&match profile {
+        Profile::Observe => msg!("profile-observe"),
+        Profile::Cut => msg!("profile-cut"),
+        Profile::Isolate => msg!("profile-isolate"),
+        Profile::Dark => msg!("profile-dark"),
+    })
 }
 
 async fn label(app: &App, host: &HostId, changes: Vec<LabelChange>, sign: &[String]) -> Outcome<Exit> {

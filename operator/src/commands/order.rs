@@ -170,7 +170,7 @@ pub(crate) fn listing(app: &App, orders: &[OrderView]) -> Outcome<Listing> {
         listing.rows.push(vec![
             order.order_id.short(),
             order.action.clone(),
-            app.say(&words::order_state(order.state)),
+            app.say(&words::order_progress(order)),
             format!("{}/{} {}", signers.len(), order.needed, signers.join(" ")),
             format!("{verified}/{}", order.hosts.len()),
             order.incident.clone(),
@@ -237,7 +237,7 @@ async fn show_order(app: &App, session: &Session, id: OrderId, as_json: bool) ->
     }
     let mut lines = show::order(app, &read, &session.trust);
     lines.extend(signature_lines(app, &session.trust, envelope, &read));
-    lines.push(app.say(&words::order_state(detail.order.state)));
+    lines.push(app.say(&words::order_progress(&detail.order)));
     output::print(&lines.join("\n"))?;
     if !detail.order.hosts.is_empty() {
         let column = |title: &Message, machine| Column { title: app.say(title), machine, wide: false };
@@ -326,7 +326,8 @@ pub(crate) async fn sign_order(
     app.confirm_count(&show::question(&read.order.action, read.leaves.len()), read.leaves.len())?;
     let mut envelope = detail.bundle.order.clone();
     let before = envelope.signatures.len();
-    app.add_signatures(&mut envelope, &keys, |e| session.trust.tally(e, read.class)).await?;
+    app.add_signatures(&mut envelope, &keys, session.trust.root(), |e| session.trust.tally(e, read.class))
+        .await?;
     not_too_early(session, &read, &envelope)?;
     let mut view = detail.order;
     for armour in envelope.signatures.iter().skip(before) {

@@ -101,7 +101,7 @@ pub(crate) enum PlanCommand {
         #[arg(long)]
         allow_self_cut: bool,
     },
-    /// Go dark: nothing stays open, orders come by courier.
+    /// Go dark: nothing stays open, not even controllers; no order reopens it over the network.
     Dark {
         #[command(flatten)]
         common: Common,
@@ -236,6 +236,11 @@ fn write(
         files::write_new(path, &bytes, 0o644)?
     }
     output::print(&text)?;
-    app.note(&msg!("plan-written", path = path.display().to_string()));
+    let path = path.display().to_string();
+    app.note(&if read.is_some() {
+        msg!("plan-written", path = path)
+    } else {
+        msg!("plan-kept", path = path)
+    });
     Ok(())
 }

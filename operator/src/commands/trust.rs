@@ -214,7 +214,8 @@ async fn sign_draft(app: &App, path: &Path, signers: &[String]) -> Outcome<Exit>
         };
         let mut envelope = draft.envelope.clone();
         envelope.signatures.clear();
-        app.add_signatures(&mut envelope, &[key], |e| draft_tally(&draft, current.as_ref(), e)).await?;
+        app.add_signatures(&mut envelope, &[key], &draft.root, |e| draft_tally(&draft, current.as_ref(), e))
+            .await?;
         let person = draft_tally(&draft, current.as_ref(), &envelope).counted.into_iter().next();
         let (Some(person), Some(armour)) = (person, envelope.signatures.first()) else { continue };
         let counts = |other: &str| {

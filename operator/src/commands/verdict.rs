@@ -16,6 +16,7 @@ use crate::message::{Message, msg};
 use crate::output::{self, Column, Format, Listing, printable};
 use crate::plan::show::names;
 use crate::problem::{Exit, Outcome, Problem};
+use crate::selector::{Labels, Selection};
 use crate::statements::{self, Draft};
 use crate::time;
 
@@ -48,13 +49,20 @@ pub(crate) enum VerdictCommand {
 
 /// Arguments of `verdict set`.
 #[derive(Debug, Args)]
+#[command(allow_missing_positional = true)]
 pub(crate) struct Set {
-    /// Servers, joined by commas.
-    #[arg(value_delimiter = ',', required = true)]
+    /// Servers by name, joined by commas; or choose them by -l or --all.
+    #[arg(value_delimiter = ',')]
     hosts: Vec<HostId>,
     /// What is stated.
     #[arg(value_enum)]
     verdict: Verdict,
+    /// Hosts by label: k=v, k!=v, joined by commas; all of them must hold, also over repeated options.
+    #[arg(short = 'l', long = "label", value_name = "K=V")]
+    labels: Vec<Labels>,
+    /// Every host of the signed inventory.
+    #[arg(long)]
+    all: bool,
     /// Why; it is signed and shown everywhere.
     #[arg(long, value_name = "TEXT")]
     reason: String,
@@ -209,7 +217,10 @@ async fn set(app: &App, args: Set) -> Outcome<Exit> {
     let fleet = fleet::load(app, &session).await?;
     let now = time::now();
     let mut envelopes = Vec::new();
-    for host in &args.hosts {
+    let selection = Selection { hosts: args.hosts, labels: args.labels, all: args.all };
+    let chosen = selection.choose(&fleet.view.hosts)?;
+    let hosts: Vec<HostId> = chosen.into_iter().map(|row| row.name.clone()).collect();
+    for host in &hosts {
         let unknown = || Problem::new("E0640", msg!("host-unknown", host = host.to_string()));
         let row = fleet.host(host).ok_or_else(unknown)?;
         let listed = fleet.inventory.host(host).ok_or_else(unknown)?;
@@ -224,13 +235,14 @@ async fn set(app: &App, args: Set) -> Outcome<Exit> {
     }
     let keys = session.keys(app, &args.sign)?;
     let word = app.say(&statements::stated(verdict));
-    let list = names(args.hosts.iter());
+    let list = names(hosts.iter());
     let question = msg!("confirm-verdict", count = envelopes.len(), verdict = word, names = list);
     app.confirm_count(&question, envelopes.len())?;
     let class = statements::class_of(verdict).0;
     let mut waiting = Vec::new();
     for mut envelope in envelopes {
-        app.add_signatures(&mut envelope, &keys, |e| session.trust.tally(e, class)).await?;
+        app.add_signatures(&mut envelope, &keys, session.trust.root(), |e| session.trust.tally(e, class))
+            .await?;
         let state: StatementState = session.client.post("/api/v1/statements", &envelope).await?;
         if state.state != "accepted" {
             waiting.push(state);
@@ -289,7 +301,7 @@ pub(crate) async fn sign_waiting(
     let names = statement.host_id.to_string();
     app.confirm_count(&msg!("confirm-verdict", count = 1usize, verdict = verdict, names = names), 1)?;
     let before = envelope.signatures.len();
-    app.add_signatures(&mut envelope, &keys, |e| session.trust.tally(e, class)).await?;
+    app.add_signatures(&mut envelope, &keys, session.trust.root(), |e| session.trust.tally(e, class)).await?;
     let mut last = None;
     for armour in envelope.signatures.iter().skip(before) {
         let path = format!("/api/v1/statements/{digest}/signatures");

@@ -103,12 +103,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         (
             "panne du contrôleur",
             "Le contrôleur a échoué pour une raison qui lui est propre.",
-            "Lisez son journal ; les ordres peuvent voyager par navette.",
+            "Lisez son journal. Ce qui est coupé reste coupé.",
         ),
         (
             "controller failed",
             "The controller failed for a reason of its own.",
-            "Read its journal; orders can travel by courier.",
+            "Read its journal. What is cut stays cut.",
         ),
     ),
     code(
@@ -221,12 +221,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         (
             "disque du contrôleur plein",
             "Rien n'a été enregistré et rien n'a été envoyé.",
-            "Libérez de la place ; en attendant, utilisez la navette.",
+            "Libérez de la place. Ce qui est coupé reste coupé ; coupez à la main ce qui ne peut pas attendre.",
         ),
         (
             "the controller's disk is full",
             "Nothing was stored and nothing was sent.",
-            "Free space; until then use the courier.",
+            "Free space. What is cut stays cut; cut by hand what cannot wait.",
         ),
     ),
     code(
@@ -235,12 +235,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         (
             "le contrôleur ne peut rien enregistrer",
             "Rien n'a été enregistré et rien n'a été envoyé.",
-            "Lisez son journal ; en attendant, utilisez la navette.",
+            "Lisez son journal. Ce qui est coupé reste coupé ; coupez à la main ce qui ne peut pas attendre.",
         ),
         (
             "the controller cannot store anything",
             "Nothing was stored and nothing was sent.",
-            "Read its journal; until then use the courier.",
+            "Read its journal. What is cut stays cut; cut by hand what cannot wait.",
         ),
     ),
 ];

@@ -11,12 +11,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         (
             "ordre sans la part de ce serveur",
             "L'ordre nomme une liste figée de cibles, et la part de ce serveur ne l'accompagnait pas.",
-            "Renvoyez l'ordre ; s'il vient d'une navette, refaites-la.",
+            "Renvoyez l'ordre entier : « digue order show » dit qui le reçoit.",
         ),
         (
             "order without this host's part",
             "The order names a frozen list of targets, and this host's part did not come with it.",
-            "Send the order again; if it came by courier, make the courier anew.",
+            "Send the whole order again: `digue order show` says who gets it.",
         ),
     ),
     code(

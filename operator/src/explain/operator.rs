@@ -80,13 +80,13 @@ pub(super) const ENTRIES: &[Entry] = &[
         Exit::Failed,
         (
             "le fichier existe déjà",
-            "Les clés, les plans et les brouillons ne sont jamais écrasés.",
-            "Choisissez un autre nom, ou supprimez vous-même l'ancien fichier.",
+            "Rien n'est écrasé sans qu'on le demande, les clés jamais.",
+            "Choisissez un autre nom, ou supprimez vous-même l'ancien fichier ; « digue plan » accepte --force.",
         ),
         (
             "the file exists already",
-            "Keys, plans and drafts are never overwritten.",
-            "Choose another name, or delete the old file yourself.",
+            "Nothing is overwritten unasked, and keys never.",
+            "Choose another name, or delete the old file yourself; \"digue plan\" takes --force.",
         ),
     ),
     code(
@@ -165,12 +165,12 @@ pub(super) const ENTRIES: &[Entry] = &[
         (
             "contrôleur injoignable",
             "La connexion n'aboutit pas : contrôleur arrêté, réseau coupé, adresse fausse.",
-            "Vérifiez « digue context list » et l'état du contrôleur. Les ordres peuvent aussi voyager par navette.",
+            "Vérifiez « digue context list » et l'état du contrôleur. Ce qui est coupé reste coupé ; coupez à la main ce qui ne peut pas attendre.",
         ),
         (
             "controller unreachable",
             "The connection does not come about: controller stopped, network cut, wrong address.",
-            "Check `digue context list` and the controller's state. Orders can also travel by courier.",
+            "Check `digue context list` and the controller's state. What is cut stays cut; cut by hand what cannot wait.",
         ),
     ),
     code(

@@ -49,6 +49,7 @@ phase-superseded = remplacé
 order-awaiting = signatures attendues
 order-sealed = signé, en route
 order-cancelled = annulé
+order-all-verified = signé, vérifié partout
 
 host-never-enrolled = jamais enrôlé
 host-never-heard = jamais entendu
@@ -64,6 +65,13 @@ host-alarms = alarmes
 host-gaps = documents manquants
 host-stays-open = reste ouvert
 host-blocked = bloqué
+host-order = ordre en vigueur
+host-awaited = ordres en attente
+host-profile = profil
+profile-observe = aucun endiguement
+profile-cut = coupé (réseaux internes ouverts)
+profile-isolate = isolé
+profile-dark = éteint
 host-retired = { $at }  { $host } retiré de l'inventaire : { $reason }
 host-unknown = { $host }
 proof-read-back = (a) règles relues
@@ -74,7 +82,7 @@ check-not-done = non fait
 check-not-possible = impossible : { $detail }
 
 open-everything = tout (aucun endiguement)
-open-nothing = rien que la boucle locale ; les ordres arrivent par navette
+open-nothing = rien que la boucle locale, pas même les contrôleurs ; plus aucun ordre n'atteint ces serveurs, et cette version n'a pas encore de navette pour les rouvrir
 open-controllers = contrôleurs { $list }
 open-internal = réseaux internes { $list }
 open-inbound = { $flow } depuis { $peer }
@@ -83,7 +91,13 @@ open-until = , jusqu'au { $at }
 lost-hold = maintenir la coupure
 lost-reopen = rouvrir après { $after }
 
-status-answer = { $clean } sains confirmés sur { $expected }, { $exposed } exposés    données à { $at } ({ $zone })
+status-answer = { $clean ->
+    [one] { $clean } sain confirmé
+   *[other] { $clean } sains confirmés
+} sur { $expected }, { $exposed ->
+    [one] { $exposed } exposé
+   *[other] { $exposed } exposés
+}    données à { $at } ({ $zone })
 status-cut = coupés et vérifiés { $count }
 status-failed = échecs de coupure { $count }
 status-compromised = compromis { $count }
@@ -112,9 +126,11 @@ confirm-renew = Tapez { $count } pour signer de nouveau l'inventaire de { $count
 touch-the-key = Touchez la clé de sécurité…
 signed-by = signé par { $name } ({ $kind })
 signature-not-counted = { $path }
+signature-no-role = { $path } : { $name } n'a pas le rôle « { $role } » ; l'ont : { $holders }
+signature-nobody = { $path } : cette clé n'est à personne dans la racine de confiance ; le rôle « { $role } » est à : { $holders }
 signature-same-person = { $path } : cette personne avait déjà signé ; deux clés d'une même personne comptent pour une
 signatures-repeat = { $have } sur { $need } ; répétez --sign pour chaque personne
-signer-unknown = { $name }
+signer-unknown = { $name } ; ce contexte connaît { $known }
 
 file-not-read = { $path }
 file-not-written = { $path }
@@ -221,11 +237,11 @@ enrol-twice = { $host } demande deux fois
 enrol-ssh-failed = { $host }
 report-not-by-host = { $host }
 
-explain-unknown = { $code }
+explain-unknown = aucun code { $code } ; tous : digue explain
 explain-exit = code de sortie { $exit }
 target-none = dites --all, -l C=V ou nommez des serveurs
 target-contradicts = --all, -l et des noms s'excluent
-target-empty = aucun serveur ne correspond
+target-empty = aucun serveur n'a toutes ces étiquettes ; l'inventaire connaît { $known }
 
 column-action = ACTION
 column-at = À
@@ -242,7 +258,7 @@ column-verified = VÉRIFIÉS
 column-what = OBJET
 
 plan-bad = { $path }
-plan-counts = { $chosen } choisis : { $targets } visés, { $unchanged } inchangés, { $left } laissés de côté
+plan-counts = Sélection : { $chosen }, visés { $targets }, inchangés { $unchanged }, laissés de côté { $left }
 plan-empty-text = --reason et --incident ne peuvent pas être vides
 plan-expired = la date limite est passée à { $at }
 plan-impossible = le protocole ne le permet pas
@@ -253,13 +269,25 @@ plan-other-deployment = le plan vient d'un autre contexte
 plan-other-root = le plan a été fait sous la racine de confiance version { $version }, d'une autre époque ou plus récente que celle détenue ici
 plan-stale = Sans contact, l'ordre les attend : { $list }
 plan-unchanged = Inchangés, ils ne reçoivent pas d'ordre : { $list }
+plan-kept = Plan écrit dans { $path }, pour mémoire. Il n'y a rien à signer.
 plan-written = Plan écrit dans { $path }. Rien n'est signé et rien n'a été envoyé. Ensuite : digue diff { $path }, puis digue apply { $path } --sign NOM --wait
 unblock-unknown = { $network } n'est bloqué sur aucun de ces serveurs
 block-controller = la liste couvre le contrôleur { $address }
 why-never-enrolled = jamais enrôlés
-why-not-clean = non confirmés sains
+why-not-clean = non confirmés sains (« digue verdict set »)
 why-statement = la déclaration de santé ne tient pas ici ({ $detail })
 why-no-challenge = aucun défi connu
+relaxes-profile = l'isolement
+relaxes-internal = des réseaux internes
+relaxes-controllers = des contrôleurs
+relaxes-exceptions = des exceptions
+relaxes-lost = la réouverture sans contrôleur
+relaxes-blocked = des adresses bloquées
+adjust-opens = ATTENTION : cet ordre ouvre davantage ({ $what }) : { $list }
+adjust-stays-isolated = { "  " }Pour les garder isolés, ajoutez --isolate.
+adjust-closes = Cet ordre retire ce qui était ouvert ({ $what }) : { $list }
+    « adjust » remplace tout : répétez chaque --keep à garder.
+plan-next-verdict = Pour les déclarer sains, après examen : digue verdict set SERVEUR,… clean --assurance L1 --reason … --sign NOM --sign NOM
 why-would-relax = l'ordre ouvrirait quelque chose ({ $what }) : utilisez « plan adjust »
 why-not-contained = non endigués
 why-drill = déjà endigués, et l'ordre rouvrirait de lui-même
@@ -365,7 +393,10 @@ canary-stopped = { $count ->
 }
 order-sealed-now = L'ordre { $id } est signé et en route.
 order-not-awaited = Sans attente. Ce qu'il fait n'est connu que par les rapports des serveurs : digue order watch { $id }
-order-awaits = Ordre { $id } : { $have } signatures sur { $need } ({ $names })
+order-awaits = { $have ->
+    [one] Ordre { $id } : { $have } signature sur { $need } ({ $names })
+   *[other] Ordre { $id } : { $have } signatures sur { $need } ({ $names })
+}
 order-next-signature = à l'autre poste : digue order sign { $id } --sign NOM
 order-already-sealed = L'ordre { $id } est déjà signé et en route.
 order-was-cancelled = l'ordre { $id } a été retiré
@@ -379,6 +410,8 @@ order-not-a-file = { $path } n'est ni un lot d'ordre ni une enveloppe
 order-not-verified = il ne se vérifie pas
 order-verified = Vérifié. sha256 { $digest }, signé par { $names }
 order-exported = Ordre { $id } écrit dans { $path }.
+order-unsettled = Pas encore vérifiés : { $list }
+    Leur état n'est pas mesuré : ni coupés, ni rouverts. L'ordre les attend jusqu'à son échéance : digue order watch { $id }
 order-waits-for = Sans contact, l'ordre les attend : { $list }
 order-result = Vérifiés par les rapports signés des serveurs eux-mêmes : { $confirmed } sur { $targets }
 order-unconfirmed = le contrôleur les dit vérifiés, leurs propres rapports signés ne le disent pas (encore) : { $list }
@@ -407,7 +440,10 @@ statement-refused = { $host }
 statement-unreadable = déclaration { $digest }
 statement-ignored = La déclaration { $digest } est écartée : elle ne se vérifie pas ici ({ $why })
 statement-accepted = Accepté.
-statement-awaits = Déclaration { $digest } : { $have } signatures sur { $need } ({ $names })
+statement-awaits = { $have ->
+    [one] Déclaration { $digest } : { $have } signature sur { $need } ({ $names })
+   *[other] Déclaration { $digest } : { $have } signatures sur { $need } ({ $names })
+}
 statement-next-signature = à l'autre poste : digue approvals sign { $digest } --sign NOM
 assurance-missing = une déclaration de santé demande --assurance L1, L2 ou L3
 assurance-useless = --assurance ne va qu'avec clean

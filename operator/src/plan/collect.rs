@@ -6,6 +6,7 @@ use digue_proto::envelope::Envelope;
 use digue_proto::fleet::view::{HostView, OrderView};
 use digue_proto::id::{Digest, OrderId};
 use digue_proto::order::Head;
+use digue_proto::policy::{Policy, Profile};
 use digue_proto::statement::Stated;
 use digue_proto::trust::InventoryHost;
 use digue_proto::trust_chain::Trust;
@@ -13,7 +14,7 @@ use rand_core::{OsRng, RngCore as _};
 
 use super::build::{Input, Known};
 use super::file::Plan;
-use super::{Request, What, build};
+use super::{Request, What, build, show};
 use crate::app::{App, Session};
 use crate::client::api;
 use crate::fleet::{self, Fleet};
@@ -95,7 +96,36 @@ pub(crate) async fn plan(app: &App, session: &Session, request: &Request) -> Out
     };
     let plan = build::build(&input)?;
     blocks_no_controller(session, &plan)?;
+    if let What::Adjust { policy } = &request.what {
+        warn_of_changes(app, policy, &hosts);
+    }
     Ok((plan, fleet))
+}
+
+/// An adjustment replaces the whole containment: says what it opens beyond what holds now, and what it drops.
+fn warn_of_changes(app: &App, policy: &Policy, hosts: &[Known]) {
+    let (mut opens, mut closes) = (BTreeMap::new(), BTreeMap::new());
+    let mut leaves_isolation = false;
+    for (host, report) in hosts.iter().filter_map(|h| Some((&h.listed.host_id, h.report.as_ref()?))) {
+        let (wider, narrower) = (policy.relaxes(&report.policy), report.policy.relaxes(policy));
+        leaves_isolation |= report.policy.profile == Profile::Isolate && wider.contains(&"profile");
+        for (found, groups) in [(wider, &mut opens), (narrower, &mut closes)] {
+            if !found.is_empty() {
+                groups.entry(found).or_insert_with(Vec::new).push(host);
+            }
+        }
+    }
+    for (what, list) in opens {
+        let (what, list) = (show::relaxed(app, what.into_iter()), show::names(list.into_iter()));
+        app.note(&msg!("adjust-opens", what = what, list = list));
+    }
+    if leaves_isolation {
+        app.note(&msg!("adjust-stays-isolated"));
+    }
+    for (what, list) in closes {
+        let (what, list) = (show::relaxed(app, what.into_iter()), show::names(list.into_iter()));
+        app.note(&msg!("adjust-closes", what = what, list = list));
+    }
 }
 
 /// A block list that covers a controller would be refused by every host: say so before anyone signs.

@@ -173,13 +173,27 @@ fn contained(app: &App, policy: &Policy) -> Vec<String> {
     lines
 }
 
+/// What an order would open, in the reader's language.
+pub(crate) fn relaxed<'a>(app: &App, what: impl Iterator<Item = &'a str>) -> String {
+    let words = what.map(|word| match word {
+        "profile" => app.say(&msg!("relaxes-profile")),
+        "internal networks" => app.say(&msg!("relaxes-internal")),
+        "controllers" => app.say(&msg!("relaxes-controllers")),
+        "exceptions" => app.say(&msg!("relaxes-exceptions")),
+        "on_lost_management" => app.say(&msg!("relaxes-lost")),
+        "blocked networks" => app.say(&msg!("relaxes-blocked")),
+        other => other.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(", ")
+}
+
 fn why(app: &App, why: &Why) -> String {
     app.say(&match why {
         Why::NeverEnrolled => msg!("why-never-enrolled"),
         Why::NotClean => msg!("why-not-clean"),
         Why::Statement(detail) => msg!("why-statement", detail = detail),
         Why::NoChallenge => msg!("why-no-challenge"),
-        Why::WouldRelax(what) => msg!("why-would-relax", what = what),
+        Why::WouldRelax(what) => msg!("why-would-relax", what = relaxed(app, what.split(", "))),
         Why::NotContained => msg!("why-not-contained"),
         Why::DrillOnContained => msg!("why-drill"),
     })
@@ -216,6 +230,9 @@ pub(crate) fn plan(app: &App, plan: &Plan, read: Option<&Read>, trust: &Trust) -
             plan.left_out.iter().filter(|l| l.why == *reason).map(|l| &l.host).collect();
         let list = names(hosts.into_iter());
         lines.push(app.say(&msg!("plan-left-out", list = list, why = printable(&why(app, reason)))));
+    }
+    if plan.left_out.iter().any(|left| left.why == Why::NotClean) {
+        lines.push(app.say(&msg!("plan-next-verdict")));
     }
     lines.join("\n")
 }

@@ -36,7 +36,7 @@ fn an_imported_server_is_listed_as_never_measured_and_exposed() {
     assert!(host["links"].is_null() && host["level"].is_null());
     let status = desk.digue(&["status", "--lang", "fr"]).exits(0).out;
     assert!(
-        status.contains("0 sains confirmés sur 2, 2 exposés") && status.contains("jamais enrôlés 2"),
+        status.contains("0 sain confirmé sur 2, 2 exposés") && status.contains("jamais enrôlés 2"),
         "{status}"
     );
     let chosen = desk.digue(&["hosts", "list", "-l", "criticality=haute", "-o", "name"]).exits(0).out;
@@ -207,6 +207,23 @@ fn a_warning_takes_one_person_and_a_clean_statement_about_a_silent_server_is_ref
     assert!(desk.digue(&clean).exits(2).err.contains("--assurance"));
     let clean = [&clean[..], &["--assurance", "L1"]].concat();
     assert!(desk.digue(&clean).exits(1).err.contains("nothing was ever heard"));
+}
+
+#[test]
+fn a_verdict_takes_labels_or_all_and_names_every_server_before_it_is_signed() {
+    let Some((desk, _controller)) = desk_at_a_controller(HOSTS) else { return };
+    enrol_by_hand(&desk);
+    let warn = |which: &[&str], signer: &str| {
+        let end = ["--reason", "balise", "--sign", signer, "--yes"];
+        desk.digue(&[&["verdict", "set"], which, &end].concat())
+    };
+    let all = warn(&["suspect", "--all"], "alice").exits(0);
+    assert!(all.out.contains("srv-001") && all.out.contains("srv-002"), "{}", all.out);
+    let mistyped = warn(&["suspect", "-l", "site=nulle-part"], "alice").exits(2);
+    assert!(mistyped.err.contains("digue-E0654") && mistyped.err.contains("site="), "{}", mistyped.err);
+    assert!(warn(&["suspect"], "alice").exits(2).err.contains("digue-E0654"));
+    let both = warn(&["srv-001", "suspect", "--all"], "alice").exits(2);
+    assert!(both.err.contains("digue-E0601"), "{}", both.err);
 }
 
 #[test]

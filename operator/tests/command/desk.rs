@@ -114,6 +114,24 @@ fn a_key_that_the_root_does_not_name_signs_nothing() {
 }
 
 #[test]
+fn a_signer_without_the_role_is_told_which_role_it_takes_and_who_has_it() {
+    let desk = Desk::new().with_people(&PEOPLE, PIN);
+    let keys = desk.text("keys");
+    desk.digue(&["keys", "init", "--name", "dora", "--dir", &keys, "--no-passphrase"]).exits(0);
+    let person = |name: &str, roles: &str| format!("{name}={keys}/{name}.pub:{roles}");
+    let mut init = vec!["trust".to_owned(), "init".to_owned()];
+    for (name, roles) in [("alice", "all"), ("bruno", "all"), ("dora", "clean")] {
+        init.extend(["--person".to_owned(), person(name, roles)]);
+    }
+    init.extend(["--controller", &format!("c={PIN}"), "-o", "dora.json"].map(ToOwned::to_owned));
+    desk.digue(&init.iter().map(String::as_str).collect::<Vec<_>>()).exits(0);
+    let key = desk.text("keys/dora");
+    let refused = desk.digue(&["trust", "sign", "dora.json", "--sign", &key, "--lang", "fr"]).exits(11);
+    let why = "dora n'a pas le rôle « root » ; l'ont : alice, bruno";
+    assert!(refused.err.contains(why), "{}", refused.err);
+}
+
+#[test]
 fn the_command_signs_with_a_key_held_by_an_agent() {
     let desk = Desk::new().with_people(&PEOPLE, PIN);
     let socket = desk.path("agent.sock");
