@@ -271,7 +271,7 @@ why-never-enrolled = never enrolled
 why-not-clean = not confirmed clean ("digue verdict set")
 why-statement = the clean statement does not hold here ({ $detail })
 why-no-challenge = no challenge is known
-relaxes-profile = the isolation
+relaxes-profile = a more open profile
 relaxes-internal = internal networks
 relaxes-controllers = controllers
 relaxes-exceptions = exceptions
@@ -402,7 +402,7 @@ order-not-verified = it does not verify
 order-verified = Verified. sha256 { $digest }, signed by { $names }
 order-exported = Order { $id } written to { $path }.
 order-unsettled = Not verified yet: { $list }
-    What they do is not measured: neither cut nor reopened. The order waits for them until it expires: digue order watch { $id }
+    What they do is not known: count them neither as cut nor as reopened. The order waits for them until it expires: digue order watch { $id }
 order-waits-for = Without contact, the order waits for them: { $list }
 order-result = Verified by the servers' own signed reports: { $confirmed } of { $targets }
 order-unconfirmed = the controller calls these verified, their own signed reports do not (yet): { $list }

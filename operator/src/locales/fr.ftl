@@ -277,7 +277,7 @@ why-never-enrolled = jamais enrôlés
 why-not-clean = non confirmés sains (« digue verdict set »)
 why-statement = la déclaration de santé ne tient pas ici ({ $detail })
 why-no-challenge = aucun défi connu
-relaxes-profile = l'isolement
+relaxes-profile = un profil plus ouvert
 relaxes-internal = des réseaux internes
 relaxes-controllers = des contrôleurs
 relaxes-exceptions = des exceptions
@@ -411,7 +411,7 @@ order-not-verified = il ne se vérifie pas
 order-verified = Vérifié. sha256 { $digest }, signé par { $names }
 order-exported = Ordre { $id } écrit dans { $path }.
 order-unsettled = Pas encore vérifiés : { $list }
-    Leur état n'est pas mesuré : ni coupés, ni rouverts. L'ordre les attend jusqu'à son échéance : digue order watch { $id }
+    On ne sait pas ce qu'ils font : ne les comptez ni comme coupés, ni comme rouverts. L'ordre les attend jusqu'à son échéance : digue order watch { $id }
 order-waits-for = Sans contact, l'ordre les attend : { $list }
 order-result = Vérifiés par les rapports signés des serveurs eux-mêmes : { $confirmed } sur { $targets }
 order-unconfirmed = le contrôleur les dit vérifiés, leurs propres rapports signés ne le disent pas (encore) : { $list }
