@@ -57,7 +57,7 @@ pub enum Refusal {
     #[error("the challenge is not this host's current one (spent, or from before a restart): plan anew")]
     WrongChallenge,
     /// Step 12: expired.
-    #[error("the order expired at {0:?}")]
+    #[error("the order expired at {0}")]
     Expired(UnixMillis),
     /// Step 13: it would cut the agent's own way to its controllers.
     #[error("none of this agent's controllers would stay reachable; say allow_self_cut if that is meant")]
@@ -84,7 +84,7 @@ pub enum Refusal {
     #[error("the clean statement does not fit this host: {0}")]
     StatementUnfit(&'static str),
     /// The statement has lapsed.
-    #[error("the clean statement lapsed at {0:?}")]
+    #[error("the clean statement lapsed at {0}")]
     StatementLapsed(UnixMillis),
     /// The same person vouched and released.
     #[error("{0} signed both the clean statement and the release; the trust root keeps these apart")]
