@@ -141,14 +141,14 @@ fn initialise(
 }
 
 fn show_status(path: &Path, output: Output) -> Result<ExitCode> {
-    let (state_dir, run_dir) = match Config::load(path) {
-        Ok(config) => (config.state_dir, config.run_dir),
+    let (state_dir, run_dir, unreadable) = match Config::load(path) {
+        Ok(config) => (config.state_dir, config.run_dir, None),
         Err(error) => {
-            eprintln!("digue-agent: {error}");
-            (Salvaged::from_file(path).state_dir, PathBuf::from(DEFAULT_RUN_DIR))
+            let error = format!("{:#}", anyhow::Error::from(error));
+            (Salvaged::from_file(path).state_dir, PathBuf::from(DEFAULT_RUN_DIR), Some(error))
         }
     };
-    let view = View::take(&state_dir, &run_dir);
+    let view = View::take(&state_dir, &run_dir, unreadable);
     match output {
         Output::Text => {
             let language = Language::from_environment(|name| std::env::var(name).ok());

@@ -18,6 +18,9 @@ pub struct View {
     /// `digue-agent-view/v1`.
     #[serde(rename = "apiVersion")]
     pub api_version: &'static str,
+    /// Why the configuration cannot be read, which leaves only the usual folders to look into.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<String>,
     /// Whether an agent runs and answers for `snapshot`.
     pub running: bool,
     /// What the agent of this boot last wrote down.
@@ -72,14 +75,21 @@ impl Standing {
 }
 
 impl View {
-    /// Looks, without changing anything.
-    pub fn take(state_dir: &Path, run_dir: &Path) -> Self {
+    /// Looks, without changing anything. `configuration` is why it cannot be read, if it cannot.
+    pub fn take(state_dir: &Path, run_dir: &Path, configuration: Option<String>) -> Self {
         let running = RunLock::is_held(run_dir);
         let boot_id = HostClocks::new().map(|c| c.boot_id().to_owned()).unwrap_or_default();
         // What an agent of an earlier boot wrote says nothing about this one.
         let snapshot = status::read(run_dir).ok().filter(|s| s.boot_id == boot_id);
         let stored = if running && snapshot.is_some() { Stored::NotRead } else { stored(state_dir) };
-        Self { api_version: "digue-agent-view/v1", running, snapshot, stored, tables_in_kernel: tables() }
+        Self {
+            api_version: "digue-agent-view/v1",
+            configuration,
+            running,
+            snapshot,
+            stored,
+            tables_in_kernel: tables(),
+        }
     }
 
     /// What to tell scripts.

@@ -66,7 +66,7 @@ impl Page {
 
     fn view(&mut self, view: &View) {
         match (&view.snapshot, view.running) {
-            (Some(snapshot), true) => self.snapshot(snapshot),
+            (Some(snapshot), true) => self.snapshot(snapshot, view.tables_in_kernel),
             (Some(snapshot), false) => {
                 self.not_running(view);
                 self.say(
@@ -74,11 +74,17 @@ impl Page {
                     "Voici ce qu'il a noté en dernier ; personne ne l'a mesuré depuis :",
                 );
                 self.line("");
-                self.snapshot(snapshot);
+                self.snapshot(snapshot, view.tables_in_kernel);
             }
-            (None, _) => self.not_running(view),
+            (None, _) => {
+                self.not_running(view);
+                self.tables(view.tables_in_kernel);
+            }
         }
-        if let Some(tables) = view.tables_in_kernel {
+    }
+
+    fn tables(&mut self, tables: Option<usize>) {
+        if let Some(tables) = tables {
             let value = match self.language {
                 Language::English => format!("{tables} of Digue's tables, counted just now"),
                 Language::French => format!("{tables} tables de Digue, comptées à l'instant"),
@@ -88,12 +94,23 @@ impl Page {
     }
 
     fn not_running(&mut self, view: &View) {
+        if let Some(why) = &view.configuration {
+            self.say(
+                "The configuration cannot be read, so this looks only where an agent keeps its files by default:",
+                "La configuration est illisible ; ceci ne regarde que là où un agent range ses fichiers par défaut :",
+            );
+            self.line(&format!("  {why}"));
+            self.say(
+                "An agent that was started with another file may be running: name that file with --config.",
+                "Un agent lancé avec un autre fichier tourne peut-être : nommez ce fichier par --config.",
+            );
+        }
         if view.running {
             self.say(
                 "The agent is starting; it has written nothing down yet.",
                 "L'agent démarre ; il n'a encore rien noté.",
             );
-        } else {
+        } else if view.configuration.is_none() {
             self.say(
                 "THE DIGUE AGENT IS NOT RUNNING. Rules that it applied stay in the kernel without it.",
                 "L'AGENT DIGUE NE TOURNE PAS. Les règles qu'il a appliquées restent dans le noyau sans lui.",
@@ -101,6 +118,13 @@ impl Page {
         }
         match &view.stored {
             Stored::NotRead => {}
+            Stored::Never if view.tables_in_kernel.is_some_and(|tables| tables > 0) => self.say(
+                "No order is stored there, yet tables of Digue are in the kernel: this host's links may be cut.",
+                "Aucun ordre n'y est enregistré, mais le noyau porte des tables de Digue : les liens sont peut-être coupés.",
+            ),
+            Stored::Never if view.configuration.is_some() => {
+                self.say("No order is stored there.", "Aucun ordre n'y est enregistré.");
+            }
             Stored::Never => self.say(
                 "No order was ever accepted on this host.",
                 "Aucun ordre n'a jamais été accepté sur cette machine.",
@@ -140,7 +164,7 @@ impl Page {
         }
     }
 
-    fn snapshot(&mut self, snapshot: &Snapshot) {
+    fn snapshot(&mut self, snapshot: &Snapshot, tables: Option<usize>) {
         let headline = self.headline(snapshot);
         self.line(&format!("{} — {headline}", snapshot.host_id));
         if let Some(trouble) = &snapshot.trouble {
@@ -172,6 +196,7 @@ impl Page {
             self.language.say("NOT CONNECTED", "NON CONNECTÉ")
         };
         self.item("controller", "contrôleur", controller);
+        self.tables(tables);
         for alarm in &snapshot.alarms {
             self.item(
                 "alarm",
@@ -298,13 +323,13 @@ impl Page {
         match check {
             Check::NotDone {} => self.language.say("not done yet", "pas encore fait").to_owned(),
             Check::Passed { detail, at_ms } => {
-                format!("{}: {detail} ({})", self.language.say("passed", "réussi"), time(*at_ms))
+                format!("{} {detail} ({})", self.language.say("passed:", "réussi :"), time(*at_ms))
             }
             Check::Failed { detail, at_ms } => {
-                format!("{}: {detail} ({})", self.language.say("FAILED", "ÉCHEC"), time(*at_ms))
+                format!("{} {detail} ({})", self.language.say("FAILED:", "ÉCHEC :"), time(*at_ms))
             }
             Check::NotPossible { detail } => {
-                format!("{}: {detail}", self.language.say("not possible here", "impossible ici"))
+                format!("{} {detail}", self.language.say("not possible here:", "impossible ici :"))
             }
         }
     }

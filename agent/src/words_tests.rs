@@ -65,6 +65,7 @@ fn snapshot() -> Snapshot {
 fn view() -> View {
     View {
         api_version: "digue-agent-view/v1",
+        configuration: None,
         running: true,
         snapshot: Some(snapshot()),
         stored: Stored::NotRead,
@@ -90,11 +91,11 @@ srv-001 — LINKS CUT (verified): the network is cut on purpose
   probes           passed: nothing got out (2026-11-24 06:00:00 UTC)
   new connection   passed: a new connection was answered (2026-11-24 06:00:00 UTC)
   controller       connected
+  in the kernel    6 of Digue's tables, counted just now
 
 The links are reopened by an order that two people signed, and by nothing else.
 Do not flush the firewall, do not stop the agent: neither reopens anything, both raise an alarm.
 Call your incident team and name the order: abababab.
-  in the kernel    6 of Digue's tables, counted just now
 ";
     assert_eq!(status(&view(), Language::English), expected);
 }
@@ -116,6 +117,23 @@ fn a_cut_host_says_the_same_in_french() {
     ] {
         assert!(text.contains(expected), "{expected:?} is missing from:\n{text}");
     }
+}
+
+#[test]
+fn nothing_is_claimed_of_an_agent_whose_configuration_cannot_be_read() {
+    let lost = View {
+        configuration: Some("reading the configuration /etc/digue/agent.toml".to_owned()),
+        running: false,
+        snapshot: None,
+        stored: Stored::Never,
+        ..view()
+    };
+    let text = status(&lost, Language::English);
+    assert!(text.contains("/etc/digue/agent.toml") && text.contains("--config"), "{text}");
+    assert!(text.contains("links may be cut") && !text.contains("NOT RUNNING"), "{text}");
+    let bare = View { tables_in_kernel: Some(0), ..lost };
+    let text = status(&bare, Language::English);
+    assert!(text.contains("No order is stored there.\n") && !text.contains("ever accepted"), "{text}");
 }
 
 #[test]
@@ -160,7 +178,7 @@ fn without_an_agent_nothing_is_claimed_to_be_measured() {
         (Stored::Ordered { contained: false, blocked: 1, order: None }, "some networks are to be blocked"),
         (Stored::Ordered { contained: false, blocked: 0, order: None }, "are to be open"),
     ] {
-        let empty = View { snapshot: None, stored, ..dead.clone() };
+        let empty = View { snapshot: None, stored, tables_in_kernel: Some(0), ..dead.clone() };
         let text = status(&empty, Language::English);
         assert!(text.contains(expected), "{expected:?} is missing from:\n{text}");
     }
