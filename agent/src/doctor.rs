@@ -19,7 +19,6 @@ use crate::link::{Dialler, chain};
 use crate::roots::Roots;
 use crate::status::RunLock;
 use crate::store::Store;
-use crate::words;
 
 /// What came of one check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -184,11 +183,11 @@ fn clock(report: &mut Report, trust: Option<&Trust>, floor: u64) {
     };
     let issued = trust.map_or(0, |t| t.root().issued_at_ms.0);
     let floor = floor.max(issued).max(BUILT_AT_MS.0);
-    let now = words::time(clocks.wall_ms);
+    let now = clocks.wall_ms.to_string();
     if clocks.wall_ms.0 >= floor {
         report.add("clock", Finding::Ok, now);
     } else {
-        let floor = words::time(digue_proto::id::UnixMillis(floor));
+        let floor = digue_proto::id::UnixMillis(floor);
         report.add("clock", Finding::Warning, format!("{now} is before {floor}, which it cannot be"));
     }
 }

@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use digue_proto::id::UnixMillis;
 use digue_proto::policy::{Direction, Exception, Policy, Profile, Transport};
 use digue_proto::report::{Check, Links};
 
@@ -198,11 +197,7 @@ impl Page {
         self.item("controller", "contrôleur", controller);
         self.tables(tables);
         for alarm in &snapshot.alarms {
-            self.item(
-                "alarm",
-                "alarme",
-                &format!("{}: {} ({})", alarm.kind, alarm.detail, time(alarm.at_ms)),
-            );
+            self.item("alarm", "alarme", &format!("{}: {} ({})", alarm.kind, alarm.detail, alarm.at_ms));
         }
         if snapshot.policy.contains() {
             self.reopening(snapshot);
@@ -247,7 +242,7 @@ impl Page {
             self.item("reason", "motif", reason);
         }
         if let Some(at) = order.received_at_ms {
-            self.item("since", "depuis", &time(at));
+            self.item("since", "depuis", &at.to_string());
         }
     }
 
@@ -301,7 +296,7 @@ impl Page {
             exception.port, exception.reason, exception.owner
         );
         if let Some(until) = exception.until_ms {
-            let _ = write!(line, ", {} {}", self.language.say("until", "jusqu'au"), time(until));
+            let _ = write!(line, ", {} {}", self.language.say("until", "jusqu'au"), until);
         }
         line
     }
@@ -323,10 +318,10 @@ impl Page {
         match check {
             Check::NotDone {} => self.language.say("not done yet", "pas encore fait").to_owned(),
             Check::Passed { detail, at_ms } => {
-                format!("{} {detail} ({})", self.language.say("passed:", "réussi :"), time(*at_ms))
+                format!("{} {detail} ({})", self.language.say("passed:", "réussi :"), at_ms)
             }
             Check::Failed { detail, at_ms } => {
-                format!("{} {detail} ({})", self.language.say("FAILED:", "ÉCHEC :"), time(*at_ms))
+                format!("{} {detail} ({})", self.language.say("FAILED:", "ÉCHEC :"), at_ms)
             }
             Check::NotPossible { detail } => {
                 format!("{} {detail}", self.language.say("not possible here:", "impossible ici :"))
@@ -368,28 +363,6 @@ impl Page {
 
 fn join<T: ToString>(list: &[T]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// A time as people write it, in UTC, to the second.
-pub fn time(at: UnixMillis) -> String {
-    let seconds = at.0 / 1_000;
-    let (year, month, day) = civil(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
-}
-
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar.
-const fn civil(days: u64) -> (u64, u64, u64) {
-    // Counted from the first of March of year 0, so that the leap day ends its year.
-    let days = days + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
-    let year = year_of_era + era * 400 + (month <= 2) as u64;
-    (year, month, day)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What people read, word for word, in both languages.
 
-use digue_proto::id::{Digest, Nonce};
+use digue_proto::id::{Digest, Nonce, UnixMillis};
 use digue_proto::policy::{BlockList, OnLostManagement};
 use digue_proto::report::{Alarm, Level, Proofs};
 
@@ -216,18 +216,4 @@ fn the_language_is_that_of_the_environment() {
     };
     assert_eq!(Language::from_environment(both), Language::English);
     assert_eq!(Language::from_environment(|_| None), Language::English);
-}
-
-#[test]
-fn dates_are_those_of_the_gregorian_calendar() {
-    for (seconds, expected) in [
-        (0, "1970-01-01 00:00:00 UTC"),
-        (951_782_399, "2000-02-28 23:59:59 UTC"),
-        (951_782_400, "2000-02-29 00:00:00 UTC"),
-        (1_709_251_199, "2024-02-29 23:59:59 UTC"),
-        (1_709_251_200, "2024-03-01 00:00:00 UTC"),
-        (4_107_542_400, "2100-03-01 00:00:00 UTC"),
-    ] {
-        assert_eq!(time(UnixMillis(seconds * 1_000)), expected);
-    }
 }
