@@ -13,6 +13,7 @@ use digue_proto::fleet::{OrderOffer, OrderRefused, StatementEntry, StatementOffe
 use digue_proto::frame::FrameError;
 use digue_proto::id::{Digest, OrderId};
 use digue_proto::key::Fingerprint;
+use digue_proto::limits::MAX_GENERATION_JUMP;
 use digue_proto::strict::StrictError;
 use digue_proto::trust_chain::{Trust, TrustError};
 use digue_proto::verify::{Verified, VerifyError};
@@ -35,7 +36,7 @@ pub(crate) enum NotAccepted {
     #[error(transparent)]
     Inventory(#[from] VerifyError),
     /// An inventory that is not newer.
-    #[error("inventory version {found} does not follow {held}")]
+    #[error("inventory version {found} does not follow {held}: it is not newer, or jumps too far ahead")]
     InventoryNotNewer {
         /// Offered.
         found: u64,
@@ -134,11 +135,14 @@ impl Controller {
             let (version, digest) = (verified.value().version, verified.digest());
             match state.fleet.inventory() {
                 Some(held) if held.digest() == digest => return Ok(Accepted { version, digest, new: false }),
-                Some(held) if held.value().version >= version => {
-                    let held = held.value().version;
-                    return Err(NotAccepted::InventoryNotNewer { found: version, held });
+                // One key must not be able to use up the numbers: a jump is bounded as for orders (A5).
+                held => {
+                    let held = held.map_or(0, |held| held.value().version);
+                    if version <= held || version - held > MAX_GENERATION_JUMP {
+                        return Err(NotAccepted::InventoryNotNewer { found: version, held });
+                    }
+                    verified
                 }
-                Some(_) | None => verified,
             }
         };
         self.writer.append(vec![record(inventory, None)?]).await?;

@@ -77,6 +77,8 @@ fn roots_and_inventories_are_taken_by_the_chain_and_by_rising_versions_only() {
     is_problem(&controller.post("/api/v1/roots", &unsigned), 422, "E0303");
     let again = deployment.inventory(1, &[]);
     is_problem(&controller.post("/api/v1/inventory", &again), 409, "E0516");
+    let last_of_all = deployment.inventory(u64::MAX, &[]);
+    is_problem(&controller.post("/api/v1/inventory", &last_of_all), 409, "E0516");
     let mut unsigned = deployment.inventory(2, &[]);
     unsigned.signatures.clear();
     is_problem(&controller.post("/api/v1/inventory", &unsigned), 422, "E0303");
