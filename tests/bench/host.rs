@@ -25,22 +25,34 @@ use tokio::sync::mpsc;
 use crate::lab::Lab;
 use crate::namespace::{inside, servers};
 use crate::probe::{all_reach_outside, none_reaches_outside};
+use crate::rules::facts;
 use crate::verify::identity;
 use crate::watch::Watch;
 
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Times of one host.
+#[derive(Debug, Default)]
+pub(crate) struct Times {
+    /// From the order's bytes to the kernel's announcement.
+    pub(crate) cut: Vec<Duration>,
+    /// A part of it: one state of the host written and synced.
+    pub(crate) state_written: Vec<Duration>,
+    /// A part of it: cards, routes and leases looked at.
+    pub(crate) looked_at: Vec<Duration>,
+}
 
 /// Measures `runs` times, each time on an open host that has a state on disk. `body` is the frame that
 /// brings the order, behind its length.
 ///
 /// # Errors
 /// The host was not cut, or a part of the agent cannot be made.
-pub(crate) fn bytes_to_kernel(trust: &Trust, body: &[u8], runs: usize) -> Result<Vec<Duration>> {
+pub(crate) fn bytes_to_kernel(trust: &Trust, body: &[u8], runs: usize) -> Result<Times> {
     let lab = Lab::up(1, true)?;
     let servers = servers(lab.laboratory(), 1)?;
     let support = capability().support;
     let mut watch = Watch::open(&servers)?;
-    let mut times = Vec::with_capacity(runs);
+    let mut times = Times::default();
     for number in 0..=runs {
         all_reach_outside(&servers)?;
         let state = lab.file(&format!("state-{number}"));
@@ -59,10 +71,23 @@ pub(crate) fn bytes_to_kernel(trust: &Trust, body: &[u8], runs: usize) -> Result
         })?;
         none_reaches_outside(&servers)?;
         let (started, executor) = started;
+        let parts = inside(&servers, |_, place| {
+            let (mut store, _) = Store::open(&state);
+            // Both copies, so that both files are there.
+            store.write(executor.host().state())?;
+            store.write(executor.host().state())?;
+            let before = Instant::now();
+            store.write(executor.host().state())?;
+            let written = Instant::now();
+            facts(place, support)?;
+            Ok((written.duration_since(before), written.elapsed()))
+        })?;
         drop(executor);
         inside(&servers, |_, place| Ok(NftDriver::open(place)?.apply(&RuleSet::empty())?))?;
         if number > 0 {
-            times.push(cuts.since(started)?.1);
+            times.cut.push(cuts.since(started)?.1);
+            times.state_written.extend(parts.iter().map(|(written, _)| *written));
+            times.looked_at.extend(parts.iter().map(|(_, looked_at)| *looked_at));
         }
     }
     Ok(times)
