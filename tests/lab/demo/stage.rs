@@ -8,10 +8,13 @@ use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::evidence::{HostRow, HostTable};
 use super::teller::Teller;
@@ -22,6 +25,8 @@ use crate::topology::{Machine, server_name};
 
 /// How long anything that is waited for may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a command may take: one that hangs ends the story with a reason, not in silence.
+const LONGEST: Duration = Duration::from_secs(90);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -115,7 +120,7 @@ impl Stage {
     /// A command of this program or of Digue, run to its end at the desk.
     pub(super) fn run(&self, words: &[&str]) -> Result<Ran> {
         let started = Instant::now();
-        let output = self.command(words)?.output();
+        let output = limited(self.command(words)?);
         let output = output.with_context(|| format!("running {}", words.join(" ")))?;
         Ok(Ran {
             code: output.status.code(),
@@ -215,6 +220,26 @@ pub(super) fn text_of(file: &Path) -> Result<String> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         other => other.with_context(|| format!("reading {}", file.display())),
     }
+}
+
+/// Runs a command to its end, or ends it when it takes too long.
+fn limited(mut command: Command) -> Result<Output> {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
+    let (done, ends) = mpsc::channel::<()>();
+    let watchdog = std::thread::spawn(move || {
+        let late = ends.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        late
+    });
+    let output = child.wait_with_output();
+    drop(done);
+    if watchdog.join().unwrap_or(false) {
+        bail!("it did not end within {} s and was ended", LONGEST.as_secs());
+    }
+    Ok(output?)
 }
 
 #[cfg(test)]
