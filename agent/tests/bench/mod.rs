@@ -29,6 +29,8 @@ use crate::double::{Double, Session};
 use crate::support::World;
 
 const LISTEN: &str = "10.77.0.2:7444";
+/// An agent that was refused for long waits up to a minute, by lot, before it tries again.
+const RECONNECT: Duration = Duration::from_secs(100);
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A host with an agent, and its controller's end.
@@ -283,7 +285,7 @@ impl Bench {
         tokio::select! {
             session = welcomed => Some(session),
             () = died => None,
-            () = tokio::time::sleep(SOON) => panic!("the agent did not connect"),
+            () = tokio::time::sleep(RECONNECT) => panic!("the agent did not connect"),
         }
     }
 }
