@@ -82,10 +82,7 @@ impl MaxFailed {
 pub(crate) async fn run(app: &App, args: Apply) -> Outcome<Exit> {
     let (plan, read) = Plan::read(&args.plan)?;
     let session = app.session().await?;
-    let Some(read) = read else {
-        output::print(&show::plan(app, &plan, None, &session.trust))?;
-        return Ok(Exit::Done);
-    };
+    let Some(read) = read else { return nothing_to_send(app, &session, &plan).await };
     let fleet = fleet::load(app, &session).await?;
     let moved = moved(&session, &fleet, &plan, &read);
     let (plan, read, fleet) = match moved {
@@ -94,7 +91,7 @@ pub(crate) async fn run(app: &App, args: Apply) -> Outcome<Exit> {
             let (plan, fleet) = collect::plan(app, &session, &plan.request).await?;
             let Some(frozen) = &plan.frozen else {
                 output::print(&show::plan(app, &plan, None, &session.trust))?;
-                return Ok(Exit::Done);
+                return Ok(without_order(&plan));
             };
             let read = read_bundle(&frozen.bundle())?;
             app.note(&msg!("apply-replanned"));
@@ -102,7 +99,7 @@ pub(crate) async fn run(app: &App, args: Apply) -> Outcome<Exit> {
         }
         Some(problem) => return Err(problem),
     };
-    let Some(frozen) = &plan.frozen else { return Ok(Exit::Done) };
+    let Some(frozen) = &plan.frozen else { return Ok(without_order(&plan)) };
     output::print(&show::plan(app, &plan, Some(&read), &session.trust))?;
     let keys = session.keys(app, &args.sign)?;
     app.confirm_count(&show::question(&read.order.action, read.leaves.len()), read.leaves.len())?;
@@ -168,6 +165,23 @@ fn moved(session: &Session, fleet: &Fleet, plan: &Plan, read: &Read) -> Option<P
         return None;
     }
     Some(Problem::new("E0651", msg!("plan-moved", list = show::names(changed.into_iter()))))
+}
+
+/// A plan without an order. What it says of the servers was measured when it was made, so it is made again
+/// before anything is claimed of them.
+async fn nothing_to_send(app: &App, session: &Session, plan: &Plan) -> Outcome<Exit> {
+    let (now, _) = collect::plan(app, session, &plan.request).await?;
+    if now.frozen.is_some() {
+        let list = show::names(now.observed.iter().map(|o| &o.host));
+        return Err(Problem::new("E0651", msg!("plan-moved", list = list)));
+    }
+    output::print(&show::plan(app, &now, None, &session.trust))?;
+    Ok(without_order(&now))
+}
+
+/// Servers that were chosen and get no order are not done.
+const fn without_order(plan: &Plan) -> Exit {
+    if plan.left_out.is_empty() { Exit::Done } else { Exit::Partial }
 }
 
 fn first_group(app: &App, frozen: &Frozen, read: &Read, count: usize) -> Outcome<(Frozen, Read)> {

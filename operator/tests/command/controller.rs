@@ -86,9 +86,11 @@ fn a_plan_for_silent_servers_is_frozen_and_sending_it_changes_nothing_that_is_sh
     };
     assert!(plan("none.plan", &[]).exits(2).err.contains("digue-E0654"));
     plan("never.plan", &["--all"]).exits(0);
-    let nothing = desk.digue(&["apply", "never.plan", "--sign", "alice", "--yes"]).exits(0);
+    let nothing = desk.digue(&["apply", "never.plan", "--sign", "alice", "--yes"]).exits(3);
     assert!(nothing.out.contains("never enrolled: srv-001, srv-002"), "{}", nothing.out);
     enrol_by_hand(&desk);
+    let moved = desk.digue(&["apply", "never.plan", "--sign", "alice", "--yes"]).exits(14);
+    assert!(moved.err.contains("digue-E0651"), "an old plan spoke for today's servers:\n{}", moved.err);
     let planned = plan("a.plan", &["--all", "--detailed-exitcode", "--keep", "ssh-from=10.77.0.6"]).exits(20);
     for expected in [
         "Cut 2 servers",
